@@ -1,0 +1,72 @@
+"""How numbers are written in tables, captions and sentences."""
+
+import html
+import math
+from urllib.parse import urlsplit, urlunsplit
+
+
+def percent(value: float | None) -> str:
+    """An error or a gap: ``31.0``; ``∞`` where it is infinite, ``–`` where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.1f}".replace("-", "−")
+
+
+def points(value: float) -> str:
+    """A gap in a sentence: ``31.0``, ``unbounded`` where it is infinite."""
+    if math.isinf(value):
+        return "unbounded" if value > 0 else "−unbounded"
+    return percent(value)
+
+
+def share(value: float) -> str:
+    """A share of 1 as a percentage without decimals: ``8 %``."""
+    return f"{100 * value:.0f} %"
+
+
+def bounded(low: float, high: float) -> str:
+    """A quantile known between two bounds: one value, ``≤ 34.2``, ``≥ 12.0`` or ``unknown``."""
+    if low == high:
+        return percent(high)
+    if math.isfinite(high):
+        return f"≤ {percent(high)}"
+    return f"≥ {percent(low)}" if math.isfinite(low) else "unknown"
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def setting(value: object) -> str:
+    """A hyperparameter's value: three significant digits for a float."""
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def plot_text(name: str) -> str:
+    """A name for a Plotly title, legend or hover: Plotly renders some HTML tags, so they are escaped."""
+    return html.escape(name, quote=False)
+
+
+def without_password(uri: str) -> str:
+    """A URI fit to be shown: ``user:password@`` becomes ``***@``, and a query is cut off."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri.split("@")[-1]
+    host = parts.netloc.rpartition("@")[2]
+    netloc = f"***@{host}" if "@" in parts.netloc else parts.netloc
+    shown = urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+    # urlunsplit drops the empty authority of sqlite:///file.
+    return uri.partition("?")[0] if not parts.netloc else shown

@@ -1,0 +1,147 @@
+"""The report: one self-contained HTML file that opens offline."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dashboards import leaderboard, optimizer_gap
+from dashboards.colours import arm_styles
+from dashboards.convergence import convergence
+from dashboards.figures import convergence_figure, edf_figure, scatter_figure
+from dashboards.files import whole_file
+from dashboards.formats import share
+from dashboards.report_tables import (
+    Table,
+    arm_table,
+    gap_table,
+    leaderboard_table,
+    origin_rows,
+    share_table,
+    timing_rows,
+    unfinished_table,
+)
+from dashboards.selection import STABILITY, arms_of
+from dashboards.summary import StudySummary, summarize
+from dashboards.tracking import StudyRecord
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MAX_VERDICTS = 12
+"""Verdict sentences of one kind that are shown at once; the rest unfold."""
+
+
+def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
+    """The report of a study as one HTML page: no request leaves it, names in it are shown as text.
+
+    Args:
+        record: The study, finished or not.
+        phase: The phase whose non-adaptive trials it is about.
+
+    Returns:
+        HTML, about 5 MB of which plotly.js is nearly all. The same record gives the same text.
+    """
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    summary = summarize(record, phase)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dashboards"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    script = environment.loader.get_source(environment, "report.js")[0] if environment.loader else ""
+    plotly_js = get_plotlyjs()
+    return environment.get_template("report.html").render(
+        summary=summary,
+        headline=_headline(summary),
+        max_verdicts=MAX_VERDICTS,
+        edf_caption=_edf_caption(summary),
+        figures=_figures(record, summary),
+        tables=_tables(record, summary),
+        gap_caption=optimizer_gap.CAPTION,
+        leaderboard_caption=leaderboard.CAPTION,
+        timing=timing_rows(record.timing),
+        origin=origin_rows(record, phase),
+        study_yaml=record.study_yaml,
+        colours={arm: style.colour for arm, style in arm_styles(arms_of(record.trials, phase)).items()},
+        scripts=[plotly_js, script],
+        script_hashes=[_hash(plotly_js), _hash(script)],
+    )
+
+
+def write_report(record: StudyRecord, path: str | Path, phase: str = STABILITY) -> None:
+    """Writes :func:`render_report` to ``path``, whole or not at all.
+
+    Raises:
+        ValueError: If the folder of ``path`` does not exist.
+    """
+    page = render_report(record, phase)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _figures(record: StudyRecord, summary: StudySummary) -> dict[str, Any]:
+    """Each figure's JSON, safe inside a ``<script>`` element."""
+    from markupsafe import Markup
+
+    if not summary.arms:
+        return {}
+    styles = arm_styles(arms_of(record.trials, summary.phase))
+    epochs = convergence(record.trials, record.curves, summary.phase)
+    figures: dict[str, Figure] = {
+        "edf": edf_figure([arm.edf for arm in summary.arms], styles),
+        "scatter": scatter_figure(record.trials, styles, summary.phase),
+    }
+    if epochs.num_rows:
+        figures["convergence"] = convergence_figure(epochs, styles)
+    # "<" is the one character that could end the element; the escape means the same to a JSON parser.
+    return {name: Markup(str(figure.to_json()).replace("<", "\\u003c")) for name, figure in figures.items()}
+
+
+def _tables(record: StudyRecord, summary: StudySummary) -> Mapping[str, Table]:
+    return {
+        "arms": arm_table(summary),
+        "shares": share_table(summary),
+        "gap": gap_table(summary),
+        "leaderboard": leaderboard_table(summary),
+        "unfinished": unfinished_table(record.trials, summary.phase),
+    }
+
+
+def _headline(summary: StudySummary) -> str:
+    edfs = [arm.edf for arm in summary.arms]
+    counts = {
+        "completed": sum(edf.n_completed for edf in edfs),
+        "diverged": sum(edf.n_diverged for edf in edfs),
+        "without a result": sum(edf.n_missing for edf in edfs),
+    }
+    outcome = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "completed")
+    trials = sum(edf.n for edf in edfs)
+    return f"{len(edfs)} {'arm' if len(edfs) == 1 else 'arms'} · {trials} trials · {outcome}"
+
+
+def _edf_caption(summary: StudySummary) -> str:
+    """n, diverged share, missing and the band: what must be said beside every EDF."""
+    edfs = [arm.edf for arm in summary.arms]
+    if not edfs:
+        return ""
+    draws = sorted({edf.n for edf in edfs})
+    diverged, missing = sum(edf.n_diverged for edf in edfs), sum(edf.n_missing for edf in edfs)
+    n = f"n = {draws[0]}" if len(draws) == 1 else f"n = {draws[0]} to {draws[-1]}"
+    widths = sorted(edf.half_width for edf in edfs)
+    parts = [
+        f"{n} random draws per arm",
+        f"{share(diverged / sum(edf.n for edf in edfs))} of all draws diverged and count as an infinite error",
+        f"{missing} without a result"
+        + (" (counted as failures by the thick line and as perfect by the thin one)" if missing else ""),
+        f"shaded: {share(edfs[0].confidence)} simultaneous band (Dvoretzky–Kiefer–Wolfowitz), ± {100 * widths[-1]:.0f} percentage points",
+    ]
+    if summary.n_other:
+        parts.append(f"{summary.n_other} trials of other phases or adaptive samplers are left out")
+    return "; ".join(parts) + "."
+
+
+def _hash(script: str) -> str:
+    """A script's entry in the page's content security policy, which lets only these scripts run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

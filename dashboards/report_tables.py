@@ -1,0 +1,153 @@
+"""The tables of the report, formatted: each a header and rows of text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dashboards.formats import bounded, duration, percent, setting, share, without_password
+from dashboards.leaderboard import MARGINS
+from dashboards.selection import stability_trials
+from dashboards.summary import StudySummary
+from dashboards.tracking import StudyRecord
+
+MAX_UNFINISHED = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table ready to be shown; the first ``text_columns`` columns are text, the others numbers."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
+    note: str = ""
+
+
+def arm_table(summary: StudySummary) -> Table:
+    """Counts and quartiles per arm."""
+    rows = [
+        (
+            arm.arm,
+            str(arm.edf.n),
+            str(arm.edf.n_completed),
+            str(arm.edf.n_diverged),
+            str(arm.edf.n_missing),
+            percent(arm.best),
+            bounded(*arm.q25),
+            bounded(*arm.median),
+            bounded(*arm.q75),
+        )
+        for arm in summary.arms
+    ]
+    return Table(
+        header=("arm", "n", "completed", "diverged", "missing", "best", "25 % of draws", "median", "75 % of draws"),
+        rows=tuple(rows),
+        note="Error in percent that this share of all draws reaches. ∞: reached only if diverged draws are counted in; "
+        "≤, ≥, unknown: as far as it is certain while trials are missing.",
+    )
+
+
+def share_table(summary: StudySummary) -> Table:
+    """Shares of each arm's draws within some points of the best error of any arm, and of its own best."""
+    bests = [arm.best for arm in summary.arms if arm.best is not None]
+    overall = min(bests, default=None)
+    rows = []
+    for arm in summary.arms:
+        within = ["–" if overall is None else share(arm.edf(overall + margin)) for margin in MARGINS]
+        own = ["–" if arm.best is None else share(arm.edf(arm.best + margin)) for margin in MARGINS]
+        rows.append((arm.arm, *within, *own))
+    study_best = "the best of all" if overall is None else f"{percent(overall)} %, the best of all"
+    return Table(
+        header=(
+            "arm",
+            *(f"best of all + {margin}" for margin in MARGINS),
+            *(f"own best + {margin}" for margin in MARGINS),
+        ),
+        rows=tuple(rows),
+        note=f"Share of all draws of the arm whose error is within so many points of {study_best}, and of its own best.",
+    )
+
+
+def gap_table(summary: StudySummary) -> Table:
+    """The optimizer gap of each model."""
+    rows = [
+        (
+            row["model"],
+            row["optimizer_a"],
+            row["optimizer_b"],
+            *(percent(row[name]) for name in ("best_a", "best_b", "best_gap", "median_a", "median_b", "median_gap")),
+            str(row["n"]),
+        )
+        for row in summary.optimizer_gap.to_pylist()
+    ]
+    header = ("model", "optimizer a", "optimizer b", "best a", "best b", "best gap", "median a", "median b")
+    return Table(header=(*header, "median gap", "n pairs"), rows=tuple(rows), text_columns=3)
+
+
+def leaderboard_table(summary: StudySummary) -> Table:
+    """Arms by best error, with the hyperparameters of the best draw."""
+    rows = [
+        (
+            row["arm"],
+            "–" if row["rank"] is None else str(row["rank"]),
+            percent(row["best_error"]),
+            percent(row["median_error"]),
+            f"{row['draws']}",
+            "–" if row["best_draw"] is None else str(row["best_draw"]),
+            *(setting(row[name]) for name in summary.hyperparameters),
+        )
+        for row in summary.leaderboard.to_pylist()
+    ]
+    header = ("arm", "rank", "best error", "median error", "n", "best draw")
+    return Table(header=(*header, *(name.replace("_", " ") for name in summary.hyperparameters)), rows=tuple(rows))
+
+
+def unfinished_table(trials: pa.Table, phase: str) -> Table:
+    """Trials that failed or were lost, and why."""
+    rows = stability_trials(trials, phase)
+    rows = rows.filter(pc.is_in(rows["status"], value_set=pa.array(["failed", "lost"])))
+    shown = rows.select(["key", "status", "reason"]).slice(0, MAX_UNFINISHED).to_pylist()
+    rest = rows.num_rows - len(shown)
+    return Table(
+        header=("trial", "status", "reason"),
+        rows=tuple((row["key"], row["status"], row["reason"] or "not recorded") for row in shown),
+        text_columns=3,
+        note=f"{rest} more are in the trials table." if rest else "",
+    )
+
+
+def timing_rows(timing: Mapping[str, float]) -> list[tuple[str, str, float]]:
+    """Activity, time as text, and share of the longest (for a bar), longest first."""
+    longest = max(timing.values(), default=0.0)
+    ordered = sorted(timing.items(), key=lambda item: -item[1])
+    return [(name, duration(value), value / longest if longest > 0 else 0.0) for name, value in ordered]
+
+
+def origin_rows(record: StudyRecord, phase: str) -> list[tuple[str, str]]:
+    """How the numbers were made: when, by what, with which seeds."""
+    rows = stability_trials(record.trials, phase)
+    facts = [("MLflow", without_password(record.tracking_uri)), ("Experiment, study run", "")]
+    facts[1] = (facts[1][0], f"{record.experiment_id}, {record.study_run_id}")
+    facts += [(f"{package} version", version) for package, version in record.versions.items()]
+    if rows.num_rows:
+        started = pc.min_max(rows["started"]).as_py()
+        if started["min"] is not None:
+            facts.append(
+                (
+                    "First and last trial started",
+                    f"{started['min']:%Y-%m-%d %H:%M} and {started['max']:%Y-%m-%d %H:%M} UTC",
+                )
+            )
+        seeds = pc.min_max(rows["seed"]).as_py()
+        number = pc.count_distinct(rows["seed"]).as_py()
+        facts.append(
+            (
+                "Seeds of the trials",
+                f"{number} different, {seeds['min']} to {seeds['max']}; each is in the trials table",
+            )
+        )
+        facts.append(("Samplers", ", ".join(sorted(set(rows["sampler"].to_pylist())))))
+        facts.append(("Epochs", ", ".join(str(epochs) for epochs in sorted(set(rows["epochs"].to_pylist())))))
+    return facts

@@ -1,0 +1,92 @@
+"""Which trials a statistic is about: the non-adaptive trials of one arm in one phase."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Floats = npt.NDArray[np.float64]
+
+NON_ADAPTIVE_SAMPLERS = ("random", "sobol", "halton", "grid")
+"""Samplers whose draws do not depend on results. Only their trials say how errors are distributed over the space."""
+
+STABILITY = "stability"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmName:
+    """An arm and what it pairs."""
+
+    arm: str
+    model: str
+    optimizer: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ArmDraws:
+    """The non-adaptive trials of one arm in one phase, in key order; the arrays have one entry a trial."""
+
+    arm: str
+    draws: tuple[str, ...]
+    """``draw/replicate``: equal names in two arms are the same point of the unit cube."""
+    errors: Floats
+    """Final error, percent; ``+inf`` where the trial diverged, ``nan`` where there is no result (yet)."""
+
+    @property
+    def completed(self) -> Floats:
+        """Errors of the completed trials, percent, shape ``(completed,)``."""
+        return self.errors[np.isfinite(self.errors)]
+
+    @property
+    def num_diverged(self) -> int:
+        """Trials whose loss was not finite or exploded."""
+        return int(np.isposinf(self.errors).sum())
+
+    @property
+    def num_missing(self) -> int:
+        """Trials without a result: failed, lost, running or pending."""
+        return int(np.isnan(self.errors).sum())
+
+
+def stability_trials(trials: pa.Table, phase: str = STABILITY) -> pa.Table:
+    """The rows of ``phase`` that a non-adaptive sampler drew."""
+    mask = pc.and_(
+        pc.equal(trials["phase"], phase), pc.is_in(trials["sampler"], value_set=pa.array(NON_ADAPTIVE_SAMPLERS))
+    )
+    return trials.filter(mask)
+
+
+def arms_of(trials: pa.Table, phase: str = STABILITY) -> list[ArmName]:
+    """The arms that have non-adaptive trials in ``phase``, sorted by name."""
+    rows = stability_trials(trials, phase).select(["arm", "model", "optimizer"]).group_by(["arm", "model", "optimizer"])
+    names = [ArmName(**row) for row in rows.aggregate([]).to_pylist()]
+    return sorted(names, key=lambda name: name.arm)
+
+
+def select_draws(trials: pa.Table, arm: str, phase: str = STABILITY) -> ArmDraws:
+    """The draws of ``arm`` in ``phase``.
+
+    Raises:
+        ValueError: If the arm has no non-adaptive trial in the phase; names the arms that have.
+    """
+    rows = stability_trials(trials, phase)
+    rows = rows.filter(pc.equal(rows["arm"], arm)).sort_by("key")
+    if rows.num_rows == 0:
+        known = ", ".join(name.arm for name in arms_of(trials, phase)) or "none"
+        raise ValueError(f"No arm {arm!r} with non-adaptive trials in phase {phase!r}; arms that have: {known}.")
+    prefix = f"{phase}/{arm}/"
+    return ArmDraws(
+        arm=arm,
+        draws=tuple(key.removeprefix(prefix) for key in rows["key"].to_pylist()),
+        errors=errors_with_diverged(rows["status"].to_pylist(), rows["error"].to_pylist()),
+    )
+
+
+def errors_with_diverged(statuses: Sequence[str], errors: Sequence[float | None]) -> Floats:
+    """Errors in percent, ``+inf`` where the status is ``diverged`` and ``nan`` where there is no result."""
+    known = {"completed": 0.0, "diverged": np.inf}
+    offset = np.array([known.get(status, np.nan) for status in statuses], dtype=np.float64)
+    return offset + np.array([0.0 if error is None else error for error in errors], dtype=np.float64)

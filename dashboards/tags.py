@@ -1,0 +1,55 @@
+"""Names of the tags, parameters, metrics and artifacts that a study has in MLflow.
+
+The recorder writes them and :mod:`dashboards.tracking` reads them: this module is their one definition.
+
+In MLflow a study is one experiment of the study's name. It holds one *study run*; under it one *arm run* for each
+phase and arm; under that one *trial run* for each trial that has started. A trial run carries every hyperparameter as
+a param (``repr`` of the value) and, per epoch, the metrics :data:`EPOCH_METRICS` at ``step`` = epoch, counted from 1.
+"""
+
+PREFIX = "stablesweep."
+
+ROLE = PREFIX + "role"
+"""``study``, ``arm`` or ``trial``."""
+KEY = PREFIX + "key"
+"""The trial's key (trial runs only), unique within the experiment."""
+STUDY = PREFIX + "study"
+PHASE = PREFIX + "phase"
+ARM = PREFIX + "arm"
+MODEL = PREFIX + "model"
+OPTIMIZER = PREFIX + "optimizer"
+DRAW = PREFIX + "draw"
+SEED = PREFIX + "seed"
+SAMPLER = PREFIX + "sampler"
+STATUS = PREFIX + "status"
+"""One of :data:`STATUSES`; the truth about a trial, finer than MLflow's own run status."""
+PACK = PREFIX + "pack"
+REASON = PREFIX + "reason"
+"""Why a trial is ``diverged``, ``failed`` or ``lost``: one line."""
+EPOCHS = PREFIX + "epochs"
+"""Epochs asked for (trial runs)."""
+VERSION = PREFIX + "version"
+"""On the study run: the version of this project that wrote it. ``stablesweep.version.<package>`` adds others."""
+
+STATUSES = ("pending", "running", "completed", "diverged", "failed", "lost")
+
+TRAIN_LOSS = "train_loss"
+ERROR = "error"
+EPOCH_METRICS = (TRAIN_LOSS, ERROR)
+"""``train_loss``: mean over the epoch's images, nats. ``error``: top-1 on the validation split, percent."""
+
+FINAL_ERROR = "final_error"
+"""Percent top-1 at the last epoch; written for ``completed`` trials only."""
+BEST_ERROR = "best_error"
+"""The lowest ``error`` of any epoch, percent."""
+EPOCHS_DONE = "epochs_done"
+SECONDS = "seconds"
+"""Time this trial spent training and evaluating, seconds (its own share of its pack)."""
+
+LEDGER_ARTIFACT = "ledger.parquet"
+STUDY_ARTIFACT = "study.yaml"
+REPORT_ARTIFACT = "report.html"
+TIMING_ARTIFACT = "timing.json"
+"""On the study run. Timing: a JSON object of seconds by activity of the latest ``run``."""
+CURVES_FOLDER = "curves"
+"""On an arm run: one Parquet file a pack, with :data:`dashboards.tables.CURVES_SCHEMA`."""

@@ -1,0 +1,28 @@
+"use strict";
+(() => {
+  const narrow = window.innerWidth < 640;
+  // Panels in a row would be slivers on a narrow screen: put them one below the other.
+  const stack = (layout) => {
+    const numbers = Object.keys(layout).filter((name) => /^xaxis\d*$/.test(name)).map((name) => name.slice(5));
+    layout.margin = { ...layout.margin, l: 48, r: 4 };
+    if (numbers.length < 2) return;
+    const title = layout.yaxis.title;
+    layout.height = 120 + 280 * numbers.length;
+    const gap = 0.28 / numbers.length;
+    const height = (1 - gap * (numbers.length - 1)) / numbers.length;
+    numbers.forEach((number, place) => {
+      const top = 1 - place * (height + gap);
+      layout[`xaxis${number}`].domain = [0, 1];
+      Object.assign(layout[`yaxis${number}`], { domain: [Math.max(top - height, 0), top], showticklabels: true, title });
+    });
+  };
+  const figures = [...document.querySelectorAll(".figure")];
+  for (const element of figures) {
+    const figure = JSON.parse(document.getElementById(`${element.id}-data`).textContent);
+    if (narrow) stack(figure.layout);
+    Plotly.newPlot(element, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+  }
+  // A page of paper is narrower than most windows, and Plotly keeps the width in pixels.
+  addEventListener("beforeprint", () => figures.forEach((element) => Plotly.relayout(element, { width: 680 })));
+  addEventListener("afterprint", () => figures.forEach((element) => Plotly.relayout(element, { width: null, autosize: true })));
+})();

@@ -1,0 +1,140 @@
+"""The summary of a study as plain text, for a terminal or a log file."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dashboards.edf import Edf
+from dashboards.formats import bounded, duration, percent, setting, share
+
+if TYPE_CHECKING:
+    from dashboards.summary import StudySummary
+
+WIDTH = 100
+"""Longest line, characters."""
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def render_summary(summary: "StudySummary") -> str:
+    """The summary as text of at most :data:`WIDTH` columns, without colours or control characters."""
+    blocks = [f"Study {summary.study}"]
+    if summary.arms:
+        blocks += [_arm_table(summary), _edf_lines([arm.edf for arm in summary.arms])]
+        blocks += [_verdict_lines(summary)] if summary.model_verdicts or summary.optimizer_verdicts else []
+        blocks += [_gap_lines(summary)] if summary.optimizer_gap.num_rows else []
+        blocks += [_leaderboard_lines(summary)]
+    else:
+        blocks.append(f"No trial of a non-adaptive sampler in phase {summary.phase}: no error distribution to show.")
+    if summary.timing:
+        blocks.append(_timing_lines(summary))
+    return "\n\n".join(blocks) + "\n"
+
+
+def text_edf(edf: Edf, left: float, right: float, cells: int) -> str:
+    """F at ``cells`` errors evenly spaced over (left, right], as block characters of height F."""
+    levels = [edf(error) for error in np.linspace(left, right, cells + 1)[1:]]
+    # Only F = 0 is drawn empty and only F = 1 full, so that the ends of a curve can be told.
+    heights = [0 if level == 0 else 8 if level == 1 else min(max(round(level * 8), 1), 7) for level in levels]
+    return "".join(_BLOCKS[height] for height in heights)
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Columns padded to their widest cell, the first ``left`` ones to the left and the others to the right."""
+    cells = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def _arm_table(summary: "StudySummary") -> str:
+    rows = [
+        [
+            _short(arm.arm),
+            str(arm.edf.n),
+            str(arm.edf.n_completed),
+            str(arm.edf.n_diverged),
+            str(arm.edf.n_missing),
+            percent(arm.best),
+            bounded(*arm.q25),
+            bounded(*arm.median),
+            bounded(*arm.q75),
+        ]
+        for arm in summary.arms
+    ]
+    header = ["error in percent", "n", "completed", "diverged", "missing", "best", "25 %", "median", "75 %"]
+    return text_table(header, rows)
+
+
+def _edf_lines(edfs: Sequence[Edf]) -> str:
+    errors = np.concatenate([edf.errors for edf in edfs])
+    if len(errors) == 0:
+        return "No completed trial yet: no EDF to show."
+    left, right = float(np.floor(errors.min())), float(np.ceil(errors.max()))
+    names = [_short(edf.arm or "") for edf in edfs]
+    indent = max(map(len, names))
+    cells = WIDTH - indent - 12
+    scale = f"{left:.0f} %".ljust(cells - 6) + f"{right:.0f} %".rjust(6)
+    lines = ["EDF: share of all draws with at most this error (diverged draws keep a curve below 100 %)"]
+    lines += [
+        f"{name.ljust(indent)}  {text_edf(edf, left, right, cells)}  {share(edf(right)):>6}"
+        for name, edf in zip(names, edfs, strict=True)
+    ]
+    half_width = max(edf.half_width for edf in edfs)
+    return "\n".join(
+        [
+            *lines,
+            f"{' ' * indent}  {scale}",
+            f"95 % simultaneous band (DKW): ± {100 * half_width:.0f} percentage points",
+        ]
+    )
+
+
+def _verdict_lines(summary: "StudySummary") -> str:
+    sentences = [comparison.sentence for comparison in (*summary.model_verdicts, *summary.optimizer_verdicts)]
+    return "Verdicts\n" + "\n".join(_wrap(f"{sentence}.", "- ") for sentence in sentences)
+
+
+def _gap_lines(summary: "StudySummary") -> str:
+    rows = [
+        [
+            _short(f"{row['model']}: {row['optimizer_a']} ahead of {row['optimizer_b']} by", 50),
+            percent(row["best_gap"]),
+            percent(row["median_gap"]),
+            str(row["n"]),
+        ]
+        for row in summary.optimizer_gap.to_pylist()
+    ]
+    return text_table(["optimizer gap in points (negative: behind)", "best of n", "median of pairs", "n"], rows)
+
+
+def _leaderboard_lines(summary: "StudySummary") -> str:
+    rows = []
+    for row in summary.leaderboard.to_pylist():
+        settings = ", ".join(
+            f"{name} {setting(row[name])}" for name in summary.hyperparameters if row[name] is not None
+        )
+        rank = "–" if row["rank"] is None else str(row["rank"])
+        rows.append([rank.rjust(4), _short(row["arm"]), percent(row["best_error"]).rjust(5), _short(settings, 40)])
+    table = text_table(["rank", "arm", "best", "with"], rows, left=4)
+    return f"{table}\nbest of n random draws: optimistic, not a seed-averaged peak"
+
+
+def _timing_lines(summary: "StudySummary") -> str:
+    longest_first = sorted(summary.timing.items(), key=lambda item: -item[1])
+    return text_table(["where the time went", ""], [[_short(name), duration(value)] for name, value in longest_first])
+
+
+def _short(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _wrap(text: str, bullet: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))

@@ -1,0 +1,31 @@
+"""``stablesweep.run``: a study from Python."""
+
+from pathlib import Path
+
+from stablesweep.home import Home
+from stablesweep.results import Results, load
+from stablesweep.study import Study
+from stablesweep.study_file import load_study
+
+
+def run(study: Study | str | Path, home: str | Path | None = None, *, retry_lost: bool = False) -> Results:
+    """Run a study, or continue it, and return its results.
+
+    Args:
+        study: A :class:`Study`, a study file, or the name of a built-in study.
+        home: Where everything is kept; ``$STABLESWEEP_HOME`` or ``./stablesweep-home`` by default.
+        retry_lost: Train trials again that were lost with a machine or a process.
+
+    Raises:
+        StablesweepError: If the study cannot be run, in one sentence; nothing was trained then.
+    """
+    from rich.console import Console
+
+    from stablesweep.reporting import make_report
+    from stablesweep.run import run_study
+
+    place = Home.at(home)
+    chosen = study if isinstance(study, Study) else load_study(study)
+    run_study(chosen, place, Console(), retry_lost=retry_lost)
+    make_report(place, chosen.name)
+    return load(chosen.name, place.path)

@@ -1,0 +1,200 @@
+"""The command line. Each command imports what it needs when it is called, so that ``--help`` is quick."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from stablesweep import __version__
+from stablesweep.errors import StablesweepError
+from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED = 130
+
+Result = TypeVar("Result")
+
+home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Folder for everything that studies write. [default: ${HOME_VARIABLE} or ./{DEFAULT_HOME}]",
+)
+set_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the study, e.g. --set pack.size=4; may be repeated.",
+)
+
+
+class _OneSentenceErrors(click.Group):
+    """Ends a command with the error's sentence and exit code; what is not expected stays a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except StablesweepError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Stopped at once; run the same command again to continue.", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_OneSentenceErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="stablesweep")
+def main() -> None:
+    """How carefully must a model's learning rate and weight decay be chosen?"""
+
+
+@main.command()
+@click.argument("study", default="quickstart")
+@home_option
+@set_option
+@click.option("--retry-lost", is_flag=True, help="Train trials again that were lost with a machine or a process.")
+def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool) -> None:
+    """Run or continue STUDY: a YAML file or a built-in name.
+
+    Finished trials are never run twice. Ctrl-C stops at the end of the epoch; twice stops at once.
+    """
+    from stablesweep.run import run_study
+    from stablesweep.study_file import load_study
+
+    place = Home.at(home)
+    loaded = load_study(study, settings)
+    console = _console()
+    outcome = run_study(loaded, place, console, retry_lost=retry_lost)
+    if not outcome.published:
+        click.echo(
+            f"The tracking server did not answer; all results are safe in {place.study(loaded.name).record}. "
+            "Run again when it is back to publish them and make the report.",
+            err=True,
+        )
+        sys.exit(1)
+    _show_results(place, loaded.name, outcome.timing)
+    if outcome.unfinished:
+        click.echo(f"Stopped: {outcome.unfinished} trials are left; run the same command again to continue.")
+        sys.exit(INTERRUPTED)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def _show_results(home: Home, name: str, timing: dict[str, float]) -> None:
+    import dataclasses
+
+    from dashboards.summary import render_summary
+    from stablesweep.reporting import make_report
+
+    report = _reading(lambda: make_report(home, name))
+    total = timing.get("total", 0.0) + report.seconds
+    shown = dataclasses.replace(report.summary, timing={**timing, "report": report.seconds, "total": total})
+    click.echo()
+    click.echo(render_summary(shown))
+    click.echo(f"Report: {report.path}")
+    click.echo(f"MLflow: {_browse_command(home)}")
+
+
+def _browse_command(home: Home) -> str:
+    uri = home.tracking_uri
+    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+def _reading(read: Callable[[], Result]) -> Result:
+    """Call ``read``; an MLflow that cannot be read ends the command with its sentence."""
+    try:
+        return read()
+    except ValueError as error:
+        raise StablesweepError(str(error)) from error
+
+
+@main.command()
+@click.argument("study", default="quickstart")
+@home_option
+@set_option
+def plan(study: str, home: Path | None, settings: Sequence[str]) -> None:
+    """Show what `run STUDY` would do: arms, trials, packs. Writes nothing."""
+    from stablesweep.plan import make_plan, render_plan
+    from stablesweep.study_file import load_study
+
+    click.echo(render_plan(make_plan(load_study(study, settings), Home.at(home))))
+
+
+@main.command()
+@click.argument("study", default="quickstart")
+@home_option
+def status(study: str, home: Path | None) -> None:
+    """Show what is done, running, diverged, failed and lost. STUDY is a name, or a study file."""
+    from stablesweep.status import read_status, render_status
+
+    click.echo(render_status(read_status(Home.at(home), _study_name(study))))
+
+
+@main.command(name="list")
+@home_option
+def list_studies(home: Path | None) -> None:
+    """List the studies in this home."""
+    from stablesweep.status import read_status, render_list
+
+    place = Home.at(home)
+    click.echo(render_list(place, [read_status(place, name) for name in place.study_names()]))
+
+
+@main.command()
+@click.argument("study", default="quickstart")
+@home_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write. [default: in the home]")
+def report(study: str, home: Path | None, out: Path | None) -> None:
+    """Write STUDY's report, one self-contained HTML file, and log it to MLflow."""
+    from stablesweep.reporting import make_report
+
+    written = _reading(lambda: make_report(Home.at(home), _study_name(study), out))
+    click.echo(f"Report: {written.path}")
+
+
+@main.command()
+@click.argument("study", default="quickstart")
+@home_option
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .parquet, .arrow or .csv file.",
+)
+def export(study: str, home: Path | None, out: Path) -> None:
+    """Write STUDY's trials table to a file."""
+    from dashboards.tables import write_table
+    from stablesweep.results import load
+
+    def write() -> int:
+        trials = load(_study_name(study), Home.at(home).path).trials
+        write_table(trials, out)
+        return int(trials.num_rows)
+
+    click.echo(f"{out}: {_reading(write)} trials")
+
+
+@main.command()
+def models() -> None:
+    """List the built-in models with their parameters."""
+    from stablesweep.model_table import model_rows, render_models
+
+    click.echo(render_models(model_rows()))
+
+
+def _study_name(study: str) -> str:
+    """The name of a study that is given by its name or by its file."""
+    if not Path(study).suffix or not Path(study).is_file():
+        return study
+    from stablesweep.study_file import load_study
+
+    return load_study(study).name

@@ -1,0 +1,149 @@
+"""Packs through Ray Tune and Ray Train: one Tune trial a pack, each of which drives one ``TorchTrainer``."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.tune
+from ray.tune.search import Searcher
+
+from stablesweep.job import PackJob
+from stablesweep.mailbox import Mailbox
+from stablesweep.study import Pack
+from stablesweep.worker import train_pack
+
+HEAD = {"node:__internal_head__": 0.001}
+"""The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackFailure:
+    """A pack that Ray gave up."""
+
+    name: str
+    reason: str
+
+
+class PackQueue(Searcher):
+    """Hands Ray Tune one pack at a time, and none any more once a stop is asked for."""
+
+    def __init__(self, jobs: Sequence[PackJob], stop: threading.Event) -> None:
+        super().__init__(metric="finished", mode="max")
+        self._waiting = list(reversed(jobs))
+        self._stop = stop
+        self._names: dict[str, str] = {}
+        self.failures: list[PackFailure] = []
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | Any:
+        """The next pack as a Tune configuration, or ``FINISHED``."""
+        if self._stop.is_set() or not self._waiting:
+            return Searcher.FINISHED
+        job = self._waiting.pop()
+        self._names[trial_id] = job.name
+        return {"job": job}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Note a pack that Ray gave up."""
+        if error:
+            self.failures.append(PackFailure(name=self._names[trial_id], reason="the worker died"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune keeps a pickle of its searcher; ours is never restored from it, and a lock cannot be pickled.
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger and the record say what is left to do."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see :meth:`save`."""
+
+
+def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) -> dict[str, Any]:
+    """A Tune trial: train one pack with Ray Train, and say how long that took."""
+    from ray.train.torch import TorchTrainer
+
+    job: PackJob = config["job"]
+    began = time.monotonic()
+    resources: dict[str, float] = {"CPU": pack.cpus} | ({"GPU": pack.gpus} if pack.gpus else {})
+    trainer = TorchTrainer(
+        train_pack,
+        train_loop_config={"job": job, "mailbox": mailbox},
+        scaling_config=ray.train.ScalingConfig(num_workers=1, use_gpu=pack.gpus > 0, resources_per_worker=resources),
+        # The pair (storage, name) is what Ray Train finds a checkpoint by, in a later session too.
+        run_config=ray.train.RunConfig(
+            name=job.name,
+            storage_path=storage,
+            failure_config=ray.train.FailureConfig(max_failures=pack.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    trainer.fit()
+    return {"finished": 1, "seconds": time.monotonic() - began}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How the packs went."""
+
+    failures: tuple[PackFailure, ...]
+    pack_seconds: float
+    """From the start to the end of each pack's Train run, summed: training and the starting of processes."""
+
+
+def train_packs(
+    jobs: Sequence[PackJob], *, pack: Pack, concurrent: int, mailbox: Mailbox, storage: Path, stop: threading.Event
+) -> Outcome:
+    """Train packs on the running Ray; returns when all have ended, or after a stop when the started ones have.
+
+    Args:
+        jobs: The packs, in the order in which they start.
+        pack: What each may use.
+        concurrent: How many train at the same time.
+        mailbox: Where the workers send their messages.
+        storage: The folder for checkpoints, one folder a pack in it.
+        stop: Set to start no more packs; the workers are told through the mailbox.
+    """
+    queue = PackQueue(jobs, stop)
+    trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=str(storage / "train"))
+    results = ray.tune.Tuner(
+        ray.tune.with_resources(trainable, HEAD),
+        tune_config=ray.tune.TuneConfig(
+            search_alg=queue,
+            num_samples=len(jobs),
+            # One more than can train: its controller starts while the others train, and waits for their CPU.
+            max_concurrent_trials=concurrent + 1,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=ray.tune.RunConfig(name="tune", storage_path=str(storage), verbose=0),
+    ).fit()
+    return Outcome(failures=_with_reasons(queue.failures, results), pack_seconds=_pack_seconds(results))
+
+
+def _trial_name(trial: Any) -> str:
+    return f"{trial.config['job'].name}~{trial.trial_id}"
+
+
+def _all_results(results: ray.tune.ResultGrid) -> list[ray.tune.Result]:
+    return [results[number] for number in range(len(results))]
+
+
+def _pack_seconds(results: ray.tune.ResultGrid) -> float:
+    return float(sum((result.metrics or {}).get("seconds", 0.0) for result in _all_results(results)))
+
+
+def _with_reasons(failures: Sequence[PackFailure], results: ray.tune.ResultGrid) -> tuple[PackFailure, ...]:
+    errors = [(result.config or {}, result.error) for result in _all_results(results) if result.error]
+    reasons = {config["job"].name: _last_line(error) for config, error in errors}
+    return tuple(PackFailure(name=one.name, reason=reasons.get(one.name, one.reason)) for one in failures)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]

@@ -1,0 +1,116 @@
+"""Where a study keeps what it writes, and who may write there."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stablesweep.errors import HomeBusy, StablesweepError
+
+DEFAULT_HOME = "stablesweep-home"
+HOME_VARIABLE = "STABLESWEEP_HOME"
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """The files of one study in a home."""
+
+    path: Path
+
+    @property
+    def study_file(self) -> Path:
+        """The study as it was run, with settings applied."""
+        return self.path / "study.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        """All trials, written before the first starts."""
+        return self.path / "ledger.parquet"
+
+    @property
+    def record(self) -> Path:
+        """What the workers reported (SQLite), kept until the tracking server has it and after."""
+        return self.path / "record.db"
+
+    @property
+    def packs(self) -> Path:
+        """Checkpoints of unfinished packs."""
+        return self.path / "packs"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.path / "report.html"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs the study; holds its process id."""
+        return self.path / "run.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds everything its studies write."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, folder: str | Path | None = None) -> "Home":
+        """``folder``, else ``$STABLESWEEP_HOME``, else ``./stablesweep-home``; made absolute, not created."""
+        return cls(Path(folder or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
+
+    def study(self, name: str) -> StudyFolder:
+        """The folder of the study ``name``."""
+        return StudyFolder(self.path / "studies" / name)
+
+    def study_names(self) -> list[str]:
+        """The studies that have a ledger here, sorted."""
+        return sorted(ledger.parent.name for ledger in self.path.glob("studies/*/ledger.parquet"))
+
+    @property
+    def tracking_uri(self) -> str:
+        """``$MLFLOW_TRACKING_URI``, else an SQLite file in the home."""
+        return os.environ.get(TRACKING_VARIABLE) or f"sqlite:///{self.path / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Where artifacts go when the home's own SQLite file is the tracking store; None: the server decides."""
+        return None if os.environ.get(TRACKING_VARIABLE) else self.path / "mlartifacts"
+
+
+@contextlib.contextmanager
+def locked(folder: StudyFolder) -> Iterator[None]:
+    """Hold the study's folder for this process.
+
+    Raises:
+        HomeBusy: If another process holds it.
+        StablesweepError: If the folder cannot be written.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StablesweepError(
+            f"{folder.path}: cannot be written ({error.strerror}); choose another --home."
+        ) from error
+    try:
+        _take(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: StudyFolder) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
+        raise HomeBusy(
+            f"{folder.path.name}: process {owner} is running this study in {folder.path}; "
+            "wait for it, stop it, or use another --home."
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())

@@ -1,0 +1,63 @@
+"""What a worker tells the recorder about the trials of its pack."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialStarted:
+    """A trial's first epoch begins (sent again when its pack is continued)."""
+
+    key: str
+    pack: str
+    started: float
+    """Seconds since 1970, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochDone:
+    """A trial finished an epoch."""
+
+    key: str
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean over the epoch's images, nats."""
+    error: float
+    """Top-1 on the validation split, percent."""
+    lr: float
+    """The learning rate of the epoch's last step."""
+    seconds: float
+    """This trial's own training and evaluation time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialEnded:
+    """A trial's result; there is one for good."""
+
+    key: str
+    status: str
+    """``completed``, ``diverged``, ``failed`` or ``lost``."""
+    error: float | None = None
+    """Percent at the last epoch; None unless completed."""
+    best_error: float | None = None
+    epochs_done: int = 0
+    seconds: float | None = None
+    """All of its training and evaluation time, an unfinished last epoch included."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackTimed:
+    """Where a worker's time went since it began the pack or was last asked, seconds."""
+
+    pack: str
+    training: float = 0.0
+    evaluation: float = 0.0
+    checkpoints: float = 0.0
+
+
+Message: TypeAlias = TrialStarted | EpochDone | TrialEnded | PackTimed
+
+FINAL = frozenset({"completed", "diverged", "failed", "lost"})
+"""Statuses that a trial keeps; ``lost`` alone can be taken up again, on request."""

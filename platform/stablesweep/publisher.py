@@ -1,0 +1,283 @@
+"""From the local record to MLflow: one run a trial, under its arm, under its study."""
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dashboards import tags
+from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
+from dashboards.formats import without_password
+from dashboards.tables import CURVES_SCHEMA
+from stablesweep.errors import TrackingError
+from stablesweep.ledger import Trial
+from stablesweep.messages import FINAL
+from stablesweep.record import Record, TrialState
+from stablesweep.study import Study
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN_STATUS = {
+    "pending": "SCHEDULED",
+    "running": "RUNNING",
+    "completed": "FINISHED",
+    "diverged": "FINISHED",
+    "failed": "FAILED",
+    "lost": "KILLED",
+}
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+
+
+class Publisher:
+    """Writes what the record has and MLflow has not. Every call can be repeated; a repeat writes nothing twice.
+
+    Args:
+        tracking_uri: As MLflow takes it.
+        artifact_root: A local folder for artifacts, or None to let the server decide.
+        study: The study; its name is the experiment's.
+        trials: The ledger's rows.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | None, study: Study, trials: Sequence[Trial]) -> None:
+        self._uri, self._artifact_root, self._study = tracking_uri, artifact_root, study
+        self._trials = {trial.key: trial for trial in trials}
+        self._client: Any = None
+        self._arm_runs: dict[tuple[str, str], str] = {}
+        self.experiment_id = ""
+        self.study_run = ""
+
+    def connect(self, record: Record) -> None:
+        """Find or create the experiment, the study's run and the arms' runs, and what trial runs are there.
+
+        Raises:
+            TrackingError: If the server cannot be used; the message names it.
+        """
+        # A server that goes away is met by our own retries, which training does not wait for.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with quiet_mlflow():
+                self._client = self._open()
+                self.experiment_id = self._experiment()
+                self._find_runs(record)
+        except TrackingUnreachable as error:
+            raise TrackingError(f"{error} It is set by MLFLOW_TRACKING_URI; unset it to record in the home.") from error
+        except (MlflowException, OSError) as error:
+            raise TrackingError(
+                f"the tracking store {without_password(self._uri)} cannot be used "
+                f"({' '.join(str(error).split())[:200]}); repair it, or set MLFLOW_TRACKING_URI to another one."
+            ) from error
+
+    def _open(self) -> "MlflowClient":
+        if self._artifact_root is None:
+            return connect(self._uri)
+        from mlflow import MlflowClient
+
+        return MlflowClient(self._uri)
+
+    def _experiment(self) -> str:
+        name = self._study.name
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            root = self._artifact_root
+            location = None if root is None else str(root / name)
+            return str(self._client.create_experiment(name, artifact_location=location))
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"the MLflow experiment {name!r} was deleted; restore it there, or give the study another name."
+            )
+        return str(found.experiment_id)
+
+    def _find_runs(self, record: Record) -> None:
+        trial_runs: dict[str, str] = {}
+        for run in self._search_all():
+            match run.data.tags.get(tags.ROLE):
+                case "study":
+                    self.study_run = run.info.run_id
+                case "arm":
+                    self._arm_runs[run.data.tags[tags.PHASE], run.data.tags[tags.ARM]] = run.info.run_id
+                case "trial":
+                    trial_runs[run.data.tags[tags.KEY]] = run.info.run_id
+        if not self.study_run:
+            self.study_run = self._create_run(self._study.name, {tags.ROLE: "study", NOTE: self._study.description})
+        for phase, arm in sorted({(trial.phase, trial.arm) for trial in self._trials.values()}):
+            if (phase, arm) not in self._arm_runs:
+                self._arm_runs[phase, arm] = self._create_arm_run(phase, arm)
+        record.publish_to(self.study_run, trial_runs)
+
+    def _search_all(self) -> Iterable[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs([self.experiment_id], max_results=5000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _create_run(self, name: str, run_tags: Mapping[str, str], start_time: float | None = None) -> str:
+        common = {tags.STUDY: self._study.name, tags.VERSION: importlib.metadata.version("stablesweep")}
+        started = None if start_time is None else int(start_time * 1000)
+        run = self._client.create_run(
+            self.experiment_id, start_time=started, tags={**common, **run_tags}, run_name=name
+        )
+        return str(run.info.run_id)
+
+    def _create_arm_run(self, phase: str, arm: str) -> str:
+        model, _, optimizer = arm.rpartition("/")
+        run_tags = {tags.ROLE: "arm", tags.PHASE: phase, tags.ARM: arm, tags.MODEL: model, tags.OPTIMIZER: optimizer}
+        return self._create_run(f"{phase} · {arm}", {**run_tags, PARENT: self.study_run})
+
+    def begin(self, files: Sequence[Path]) -> None:
+        """Mark the study's run as running, with the versions of now, and log files as its artifacts."""
+        for run_id in (self.study_run, *self._arm_runs.values()):
+            self._client.update_run(run_id, status="RUNNING")
+        for name, version in versions().items():
+            self._client.set_tag(self.study_run, f"{tags.VERSION}.{name}", version)
+        for file in files:
+            self.log_file(file)
+
+    def log_file(self, file: Path) -> None:
+        """Log one file as an artifact of the study's run."""
+        self._client.log_artifact(self.study_run, str(file))
+
+    def end(self, *, finished: bool, timing: Mapping[str, float]) -> None:
+        """Close the study's and the arms' runs, and log where the time went (seconds by activity)."""
+        self._client.log_dict(self.study_run, dict(timing), tags.TIMING_ARTIFACT)
+        for run_id in (*self._arm_runs.values(), self.study_run):
+            self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
+
+    def publish(self, record: Record) -> int:
+        """Bring MLflow up to the record; returns how many trials had something new.
+
+        Raises:
+            mlflow.exceptions.MlflowException, OSError: If the server is away; call again later.
+        """
+        states = record.trials()
+        news = [state for state in states if state.status != state.published or _has_new_epochs(state)]
+        for state in news:
+            self._publish_trial(record, state)
+        self._publish_curves(record, states)
+        return len(news)
+
+    def _publish_trial(self, record: Record, state: TrialState) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        trial = self._trials.get(state.key)
+        if trial is None:
+            return
+        run_id = state.run_id or self._create_trial_run(record, trial, state)
+        epochs = record.epochs([state.key])
+        clock, metrics = state.started, []
+        for epoch in epochs:
+            clock += epoch.seconds
+            if epoch.epoch > state.published_epoch:
+                # The time is computed, not read from a clock: MLflow ignores a metric that comes twice with equal times.
+                at = int(clock * 1000)
+                metrics.append(Metric(tags.TRAIN_LOSS, epoch.train_loss, at, epoch.epoch))
+                metrics.append(Metric(tags.ERROR, epoch.error, at, epoch.epoch))
+        run_tags = [RunTag(tags.STATUS, state.status), RunTag(tags.PACK, state.pack)]
+        if state.status in FINAL:
+            metrics += [Metric(name, value, int(clock * 1000), 0) for name, value in _final_metrics(state).items()]
+            run_tags.append(RunTag(tags.REASON, state.reason or ""))
+        for start in range(0, max(len(metrics), 1), 1000):
+            self._client.log_batch(run_id, metrics=metrics[start : start + 1000], tags=run_tags if not start else [])
+        if state.status in FINAL:
+            self._client.set_terminated(run_id, RUN_STATUS[state.status], end_time=int(clock * 1000))
+        elif state.status != (state.published or "running"):
+            self._client.update_run(run_id, status=RUN_STATUS[state.status])
+        record.set_published(state.key, state.status, epochs[-1].epoch if epochs else 0)
+
+    def _create_trial_run(self, record: Record, trial: Trial, state: TrialState) -> str:
+        from mlflow.entities import Param
+
+        run_tags = {
+            tags.ROLE: "trial",
+            tags.KEY: trial.key,
+            tags.PHASE: trial.phase,
+            tags.ARM: trial.arm,
+            tags.MODEL: trial.model,
+            tags.OPTIMIZER: trial.optimizer,
+            tags.DRAW: str(trial.draw),
+            tags.SEED: str(trial.seed),
+            tags.SAMPLER: trial.sampler,
+            tags.EPOCHS: str(trial.epochs),
+            tags.STATUS: state.status,
+            tags.PACK: state.pack,
+            PARENT: self._arm_runs[trial.phase, trial.arm],
+        }
+        run_id = self._create_run(f"{trial.arm} · draw {trial.draw:03d}", run_tags, state.started)
+        record.set_run(trial.key, run_id)
+        params = [Param(name, repr(value)) for name, value in trial.hyperparameters.items()]
+        self._client.log_batch(run_id, params=params)
+        return run_id
+
+    def _publish_curves(self, record: Record, states: Sequence[TrialState]) -> None:
+        by_pack: dict[str, list[TrialState]] = {}
+        for state in states:
+            by_pack.setdefault(state.pack, []).append(state)
+        published = record.curves_published()
+        for pack, members in by_pack.items():
+            ended = all(state.status in FINAL for state in members)
+            if ended and published.get(pack) != len(members) and members[0].key in self._trials:
+                self._log_curves(record, pack, [state.key for state in members])
+                record.set_curves_published(pack, len(members))
+
+    def _log_curves(self, record: Record, pack: str, keys: Sequence[str]) -> None:
+        rows = record.epochs(keys)
+        columns = {name: [getattr(row, name) for row in rows] for name in CURVES_SCHEMA.names}
+        trial = self._trials[keys[0]]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{pack}.parquet"
+            pq.write_table(pa.table(columns, schema=CURVES_SCHEMA), file)
+            self._client.log_artifact(self._arm_runs[trial.phase, trial.arm], str(file), tags.CURVES_FOLDER)
+
+
+def versions() -> dict[str, str]:
+    """The versions that results may depend on."""
+    packages = ("torch", "timm", "ray", "mlflow", "numpy")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
+def _has_new_epochs(state: TrialState) -> bool:
+    return state.status == "running" and state.last_epoch > state.published_epoch
+
+
+def _final_metrics(state: TrialState) -> dict[str, float]:
+    values = {
+        tags.FINAL_ERROR: state.error if state.status == "completed" else None,
+        tags.BEST_ERROR: state.best_error,
+        tags.EPOCHS_DONE: float(state.epochs_done),
+        tags.SECONDS: state.seconds,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class Outage:
+    """Waits between attempts while the tracking server is away: twice as long each time, at most a minute."""
+
+    def __init__(self) -> None:
+        self._wait_s, self._until = 0.0, 0.0
+
+    def over(self) -> bool:
+        """Whether it is time for an attempt."""
+        return time.monotonic() >= self._until
+
+    def failed(self) -> None:
+        """Note a failed attempt."""
+        self._wait_s = min(max(2 * self._wait_s, 1.0), 60.0)
+        self._until = time.monotonic() + self._wait_s
+
+    def succeeded(self) -> None:
+        """Note a good attempt."""
+        self._wait_s, self._until = 0.0, 0.0

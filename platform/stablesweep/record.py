@@ -1,0 +1,181 @@
+"""The local record: what the workers reported, durable before anything is sent to the tracking server."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stablesweep.errors import StablesweepError
+from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS trials (
+    key TEXT PRIMARY KEY, pack TEXT NOT NULL, started REAL NOT NULL, status TEXT NOT NULL,
+    error REAL, best_error REAL, epochs_done INTEGER NOT NULL DEFAULT 0, seconds REAL, reason TEXT,
+    run_id TEXT, published TEXT NOT NULL DEFAULT '', published_epoch INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS epochs (
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, train_loss REAL, error REAL, lr REAL, seconds REAL,
+    PRIMARY KEY (key, epoch)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS curves (pack TEXT PRIMARY KEY, trials INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS target (study_run TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialState:
+    """What is known of one trial that has started."""
+
+    key: str
+    pack: str
+    started: float
+    status: str
+    error: float | None
+    best_error: float | None
+    epochs_done: int
+    seconds: float | None
+    reason: str | None
+    run_id: str | None
+    """Its MLflow run, once there is one."""
+    published: str
+    """The status that MLflow has; empty before the first."""
+    published_epoch: int
+    """The last epoch that MLflow has."""
+    last_epoch: int
+    """The last epoch that was reported."""
+
+
+class Record:
+    """An SQLite file with one row a trial and one row an epoch; every write is one transaction.
+
+    A trial's result is written once: what arrives later for a finished trial (from a pack that was taken up again,
+    say) changes nothing. An object belongs to the thread that made it; several may share the file.
+
+    Raises:
+        StablesweepError: If the file cannot be opened or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._connection.executescript(SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise StablesweepError(
+                f"{path}: the record cannot be opened ({error}); move it away to train its trials again."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def apply(self, messages: Iterable[Message]) -> None:
+        """Write messages in order, all or none."""
+        with self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            for message in messages:
+                self._apply_one(message)
+
+    def _apply_one(self, message: Message) -> None:
+        match message:
+            case TrialStarted():
+                self._connection.execute(
+                    "INSERT INTO trials (key, pack, started, status) VALUES (?, ?, ?, 'running') "
+                    "ON CONFLICT (key) DO UPDATE SET pack = excluded.pack, status = 'running' "
+                    "WHERE status IN ('pending', 'running')",
+                    (message.key, message.pack, message.started),
+                )
+            case EpochDone():
+                self._connection.execute(
+                    "INSERT INTO epochs (key, epoch, train_loss, error, lr, seconds) "
+                    "SELECT key, ?, ?, ?, ?, ? FROM trials WHERE key = ? AND status = 'running' "
+                    "ON CONFLICT (key, epoch) DO NOTHING",
+                    (message.epoch, message.train_loss, message.error, message.lr, message.seconds, message.key),
+                )
+            case TrialEnded():
+                self._connection.execute(
+                    "UPDATE trials SET status = ?, error = ?, best_error = ?, epochs_done = ?, seconds = ?, reason = ? "
+                    "WHERE key = ? AND status = 'running'",
+                    (*self._result(message), message.key),
+                )
+
+    @staticmethod
+    def _result(message: TrialEnded) -> tuple[object, ...]:
+        return (
+            message.status,
+            message.error,
+            message.best_error,
+            message.epochs_done,
+            message.seconds,
+            message.reason,
+        )
+
+    def trials(self) -> list[TrialState]:
+        """Every trial that has started, sorted by key."""
+        names = tuple(TrialState.__dataclass_fields__)
+        columns = ", ".join(f"trials.{name}" for name in names if name != "last_epoch")
+        query = (
+            f"SELECT {columns}, coalesce(max(epochs.epoch), 0) FROM trials "
+            "LEFT JOIN epochs USING (key) GROUP BY trials.key ORDER BY trials.key"
+        )
+        return [TrialState(**dict(zip(names, row, strict=True))) for row in self._connection.execute(query)]
+
+    def epochs(self, keys: Sequence[str], *, after: int = 0) -> list[EpochDone]:
+        """The epochs after number ``after`` of some trials, sorted by key and epoch."""
+        rows: list[EpochDone] = []
+        for key in sorted(keys):
+            query = (
+                "SELECT epoch, train_loss, error, lr, seconds FROM epochs WHERE key = ? AND epoch > ? ORDER BY epoch"
+            )
+            for epoch, train_loss, error, lr, seconds in self._connection.execute(query, (key, after)):
+                rows.append(EpochDone(key=key, epoch=epoch, train_loss=train_loss, error=error, lr=lr, seconds=seconds))
+        return rows
+
+    def set_run(self, key: str, run_id: str) -> None:
+        """Note the MLflow run of a trial."""
+        self._connection.execute("UPDATE trials SET run_id = ? WHERE key = ?", (run_id, key))
+
+    def set_published(self, key: str, status: str, epoch: int) -> None:
+        """Note what MLflow has of a trial."""
+        self._connection.execute(
+            "UPDATE trials SET published = ?, published_epoch = ? WHERE key = ?", (status, epoch, key)
+        )
+
+    def pause(self) -> None:
+        """Make ``running`` trials ``pending``: nothing trains them now, the next run takes them up."""
+        self._connection.execute("UPDATE trials SET status = 'pending' WHERE status = 'running'")
+
+    def reopen_lost(self) -> int:
+        """Make ``lost`` trials ``pending``, so that they are trained again; returns how many."""
+        cursor = self._connection.execute("UPDATE trials SET status = 'pending', reason = NULL WHERE status = 'lost'")
+        return cursor.rowcount
+
+    def curves_published(self) -> dict[str, int]:
+        """For each pack whose curves MLflow has: of how many trials."""
+        return dict(self._connection.execute("SELECT pack, trials FROM curves"))
+
+    def set_curves_published(self, pack: str, trials: int) -> None:
+        """Note that MLflow has the curves of so many trials of a pack."""
+        self._connection.execute("INSERT OR REPLACE INTO curves (pack, trials) VALUES (?, ?)", (pack, trials))
+
+    def publish_to(self, study_run: str, runs: Mapping[str, str]) -> None:
+        """Compare with what MLflow has, and forget the publication of what it has not.
+
+        Args:
+            study_run: The study's run in MLflow.
+            runs: The trial runs that are there, by key.
+        """
+        with self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            if transaction.execute("SELECT study_run FROM target").fetchall() != [(study_run,)]:
+                transaction.execute("DELETE FROM curves")
+                transaction.execute("DELETE FROM target")
+                transaction.execute("INSERT INTO target VALUES (?)", (study_run,))
+            for key, run_id in transaction.execute("SELECT key, run_id FROM trials").fetchall():
+                if run_id != runs.get(key):
+                    transaction.execute(
+                        "UPDATE trials SET run_id = ?, published = '', published_epoch = 0 WHERE key = ?",
+                        (runs.get(key), key),
+                    )

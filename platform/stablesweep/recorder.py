@@ -1,0 +1,126 @@
+"""The recorder: takes messages from the mailbox, keeps them, shows them, and publishes them to MLflow."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stablesweep.mailbox import Mailbox
+from stablesweep.messages import Message
+from stablesweep.publisher import Outage, Publisher
+from stablesweep.record import Record
+
+POLL_S = 0.3
+PUBLISH_EVERY_S = 3.0
+PATIENCE_S = 60.0
+"""So long the end of a run waits for a tracking server that is away."""
+
+logger = logging.getLogger(__name__)
+
+Listener = Callable[[Sequence[Message]], None]
+
+
+class Recorder:
+    """Two threads beside the training: one makes messages durable, one publishes them; neither is waited for.
+
+    Args:
+        record_path: The local record.
+        publisher: Connected; used by this object's thread alone until :meth:`finish` returns.
+        mailbox: Where the workers send their messages.
+        stop: When it is set, the workers are asked to stop.
+        listener: Called with every batch of messages after it is durable.
+    """
+
+    def __init__(
+        self, record_path: Path, publisher: Publisher, mailbox: Mailbox, stop: threading.Event, listener: Listener
+    ) -> None:
+        self._path, self._publisher, self._mailbox = record_path, publisher, mailbox
+        self._stop, self._listener = stop, listener
+        self._done = threading.Event()
+        self._failure: BaseException | None = None
+        self.seconds = 0.0
+        """Time spent writing to the record and to MLflow."""
+        self._threads = [
+            threading.Thread(target=self._guard, args=(work,), name=f"stablesweep-{work.__name__}", daemon=True)
+            for work in (self._collect, self._publish)
+        ]
+
+    def start(self) -> None:
+        """Start both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> None:
+        """Take what is left in the mailbox, stop both threads, and raise what went wrong in one of them."""
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread by finish()
+            self._failure = self._failure or error
+
+    def _collect(self) -> None:
+        record, told = Record(self._path), False
+        try:
+            while not self._done.wait(POLL_S):
+                if self._stop.is_set() and not told:
+                    self._mailbox.stop()
+                    told = True
+                self._take(record)
+            self._take(record)
+        finally:
+            record.close()
+
+    def _take(self, record: Record) -> None:
+        messages = self._mailbox.drain()
+        if not messages:
+            return
+        began = time.monotonic()
+        record.apply(messages)
+        self.seconds += time.monotonic() - began
+        self._listener(messages)
+
+    def _publish(self) -> None:
+        record, outage = Record(self._path), Outage()
+        try:
+            while not self._done.wait(PUBLISH_EVERY_S):
+                if outage.over():
+                    self.seconds += publish_once(self._publisher, record, outage)
+        finally:
+            record.close()
+
+
+def publish_once(publisher: Publisher, record: Record, outage: Outage) -> float:
+    """Try to publish; returns the seconds it took. A server that is away is noted, not raised."""
+    from mlflow.exceptions import MlflowException
+
+    began = time.monotonic()
+    try:
+        publisher.publish(record)
+        outage.succeeded()
+    except (MlflowException, OSError) as error:
+        logger.info("the tracking server did not answer: %s", error)
+        outage.failed()
+    return time.monotonic() - began
+
+
+def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIENCE_S) -> bool:
+    """Publish everything, waiting for a server that is away; False if it stayed away for ``patience_s`` seconds."""
+    from mlflow.exceptions import MlflowException
+
+    give_up = time.monotonic() + patience_s
+    while True:
+        try:
+            publisher.publish(record)
+            return True
+        except (MlflowException, OSError) as error:
+            logger.info("the tracking server did not answer: %s", error)
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(2)

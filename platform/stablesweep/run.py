@@ -1,0 +1,254 @@
+"""Running a study from its ledger to its report, or continuing it."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from stablesweep.errors import StudyError
+from stablesweep.files import write_text
+from stablesweep.home import Home, StudyFolder, locked
+from stablesweep.ledger import Trial, to_trials, write_ledger
+from stablesweep.messages import FINAL, Message, TrialEnded, TrialStarted
+from stablesweep.packs import TrialPack, make_packs
+from stablesweep.progress import Progress
+from stablesweep.progress_view import shown
+from stablesweep.publisher import Publisher
+from stablesweep.ray_session import concurrent_packs, prepare_environment, ray_session
+from stablesweep.record import Record
+from stablesweep.stopping import stop_on_signal
+from stablesweep.study import Study
+
+
+@dataclass(kw_only=True, slots=True)
+class RunOutcome:
+    """What a run did."""
+
+    trained: int = 0
+    """Trials that got their result in this run."""
+    unfinished: int = 0
+    """Trials without a result: the run was stopped."""
+    published: bool = True
+    """Whether MLflow has everything."""
+    timing: dict[str, float] = field(default_factory=dict)
+    """Seconds by activity, in the order in which they are shown."""
+
+
+class Stopwatch:
+    """Seconds by activity."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, activity: str) -> Iterator[None]:
+        """Add the time of the block to an activity."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[activity] = self.seconds.get(activity, 0.0) + time.monotonic() - began
+
+    def total(self) -> float:
+        """Seconds since this object was made."""
+        return time.monotonic() - self._began
+
+
+def run_study(study: Study, home: Home, console: Console, *, retry_lost: bool = False) -> RunOutcome:
+    """Train what the study still lacks, record it in MLflow, and say how it goes on ``console``.
+
+    Args:
+        study: The study; its ledger in the home may grow, and may not change otherwise.
+        home: Where everything is kept.
+        console: Where progress is shown.
+        retry_lost: Train trials again that were lost with a machine or a process.
+
+    Raises:
+        StablesweepError: If the study cannot be run; nothing was trained then.
+    """
+    folder, watch = home.study(study.name), Stopwatch()
+    check_data(study)
+    with locked(folder):
+        trials = to_trials(write_ledger(folder.ledger, study))
+        write_text(folder.study_file, yaml.safe_dump(study.to_config(), sort_keys=False, allow_unicode=True))
+        record = Record(folder.record)
+        try:
+            record.pause()
+            if retry_lost:
+                record.reopen_lost()
+            return _run(study, home, trials, record, watch, console)
+        finally:
+            record.close()
+
+
+def check_data(study: Study) -> None:
+    """Load the study's data once, here, before any compute is spent.
+
+    Raises:
+        StudyError: If it cannot be loaded, or an epoch would have no batch.
+    """
+    from trainables import batch_order, load_dataset
+
+    try:
+        data = load_dataset(study.dataset.name, **study.dataset.options)
+        batch_order(len(data.train_images), study.recipe.batch_size, study_seed=study.seed, epoch=1)
+    except (ValueError, TypeError, OSError) as error:
+        raise StudyError(f"study {study.name}: dataset: {' '.join(str(error).split())}") from error
+
+
+def _run(
+    study: Study, home: Home, trials: list[Trial], record: Record, watch: Stopwatch, console: Console
+) -> RunOutcome:
+    folder = home.study(study.name)
+    publisher = Publisher(home.tracking_uri, home.artifact_root, study, trials)
+    with watch.time("recording"):
+        publisher.connect(record)
+    before = {state.key for state in record.trials() if state.status in FINAL}
+    packs = make_packs(trials, study.pack.size, before)
+    if packs:
+        with watch.time("recording"):
+            publisher.begin([folder.ledger, folder.study_file])
+        _announce(study, trials, packs, before, console)
+        _train(study, folder, trials, packs, record, publisher, watch, console)
+    else:
+        _say(console, f"Nothing to train: all {len(trials)} trials of {study.name} are finished.")
+    return _close(trials, before, bool(packs), record, publisher, watch)
+
+
+def _announce(
+    study: Study, trials: Sequence[Trial], packs: Sequence[TrialPack], before: set[str], console: Console
+) -> None:
+    arms = ", ".join(arm.name for arm in study.arms)
+    todo = sum(len(pack.trials) for pack in packs)
+    done = f", {len(before)} of them finished before" if before else ""
+    _say(console, f"Study {study.name}: {len(trials)} trials{done}; arms {arms}.")
+    _say(console, f"Training {todo} trials in {len(packs)} packs. Ctrl-C stops cleanly; run again to continue.")
+
+
+def _train(
+    study: Study,
+    folder: StudyFolder,
+    trials: list[Trial],
+    packs: list[TrialPack],
+    record: Record,
+    publisher: Publisher,
+    watch: Stopwatch,
+    console: Console,
+) -> None:
+    prepare_environment()
+    with watch.time("importing Ray"):
+        from stablesweep.driver import train_packs
+        from stablesweep.mailbox import Mailbox
+        from stablesweep.recorder import Recorder
+    progress = Progress(trials, record.trials())
+    with stop_on_signal(progress.stop), shown(study.name, progress, console), _timed_session(watch):
+        progress.concurrent = concurrent_packs(study.pack)
+        mailbox = Mailbox()
+        recorder = Recorder(folder.record, publisher, mailbox, progress.stop, progress.note)
+        recorder.start()
+        try:
+            outcome = train_packs(
+                _jobs(study, packs),
+                pack=study.pack,
+                concurrent=progress.concurrent,
+                mailbox=mailbox,
+                storage=folder.packs,
+                stop=progress.stop,
+            )
+        finally:
+            recorder.finish()
+    finished = _finish_record(record, packs, {failure.name: failure.reason for failure in outcome.failures})
+    _remove_checkpoints(folder, packs, finished)
+    watch.seconds |= progress.timing
+    spent = sum(progress.timing.values())
+    watch.seconds["pack start and stop"] = max(outcome.pack_seconds - spent, 0.0)
+    watch.seconds["recording"] += recorder.seconds
+
+
+@contextmanager
+def _timed_session(watch: Stopwatch) -> Iterator[None]:
+    """A Ray session; its start and its stop are timed, what happens in it is not."""
+    session = ray_session()
+    with watch.time("Ray start"):
+        session.__enter__()
+    try:
+        yield
+    finally:
+        with watch.time("Ray stop"):
+            session.__exit__(None, None, None)
+
+
+def _jobs(study: Study, packs: Sequence[TrialPack]) -> list[Any]:
+    from stablesweep.job import PackJob
+    from trainables import Member, user_entries
+
+    entries = user_entries()
+    return [
+        PackJob(
+            name=pack.name,
+            members=tuple(
+                Member(key=trial.key, seed=trial.seed, hyperparameters=dict(trial.hyperparameters))
+                for trial in pack.trials
+            ),
+            model=pack.first.model,
+            optimizer=pack.first.optimizer,
+            epochs=pack.first.epochs,
+            recipe=study.recipe,
+            dataset=study.dataset.name,
+            dataset_options=study.dataset.options,
+            study_seed=study.seed,
+            checkpoint_every_s=study.pack.checkpoint_every_s,
+            entries=entries,
+        )
+        for pack in packs
+    ]
+
+
+def _finish_record(record: Record, packs: Sequence[TrialPack], failures: dict[str, str]) -> set[str]:
+    """Mark the unfinished trials of packs that Ray gave up as lost, other unfinished ones as pending.
+
+    Returns:
+        The keys of all trials that have a result.
+    """
+    final = {state.key for state in record.trials() if state.status in FINAL}
+    messages: list[Message] = []
+    for pack in packs:
+        for trial in pack.trials:
+            if pack.name in failures and trial.key not in final:
+                messages.append(TrialStarted(key=trial.key, pack=pack.name, started=time.time()))
+                messages.append(TrialEnded(key=trial.key, status="lost", reason=failures[pack.name]))
+    record.apply(messages)
+    record.pause()
+    return final
+
+
+def _remove_checkpoints(folder: StudyFolder, packs: Sequence[TrialPack], finished: set[str]) -> None:
+    for pack in packs:
+        if all(trial.key in finished for trial in pack.trials):
+            shutil.rmtree(folder.packs / "train" / pack.name, ignore_errors=True)
+    shutil.rmtree(folder.packs / "tune", ignore_errors=True)
+
+
+def _close(
+    trials: Sequence[Trial], before: set[str], trained: bool, record: Record, publisher: Publisher, watch: Stopwatch
+) -> RunOutcome:
+    from stablesweep.recorder import publish_all
+
+    final = {state.key for state in record.trials() if state.status in FINAL}
+    outcome = RunOutcome(trained=len(final - before), unfinished=len({trial.key for trial in trials} - final))
+    with watch.time("recording"):
+        outcome.published = publish_all(publisher, record)
+    outcome.timing = {**watch.seconds, "total": watch.total()}
+    if outcome.published and trained:
+        publisher.end(finished=not outcome.unfinished, timing=outcome.timing)
+    return outcome
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

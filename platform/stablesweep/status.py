@@ -1,0 +1,84 @@
+"""How far the studies of a home are, from their ledgers and local records; needs no tracking server."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboards.tags import STATUSES
+from dashboards.terminal import text_table
+from stablesweep.errors import LedgerError
+from stablesweep.home import Home
+from stablesweep.ledger import read_ledger, to_trials
+from stablesweep.record import Record, TrialState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyStatus:
+    """How many trials of each arm have each status."""
+
+    study: str
+    arms: dict[str, Counter[str]]
+    unpublished: int
+    """Trials with something that MLflow does not have yet."""
+
+    def count(self, status: str) -> int:
+        """Trials of all arms with this status."""
+        return sum(counts[status] for counts in self.arms.values())
+
+    @property
+    def total(self) -> int:
+        """All trials of the ledger."""
+        return sum(counts.total() for counts in self.arms.values())
+
+
+def read_states(home: Home, name: str) -> dict[str, TrialState]:
+    """What the local record has, by key; empty if the study never started. Writes nothing."""
+    path = home.study(name).record
+    if not path.exists():
+        return {}
+    record = Record(path)
+    try:
+        return {state.key: state for state in record.trials()}
+    finally:
+        record.close()
+
+
+def read_status(home: Home, name: str) -> StudyStatus:
+    """The status of a study.
+
+    Raises:
+        LedgerError: If the home has no such study, or its ledger is damaged.
+    """
+    ledger = home.study(name).ledger
+    if not ledger.exists():
+        known = ", ".join(home.study_names()) or "none"
+        raise LedgerError(f"{home.path}: no study {name!r} here (studies: {known}); run it first or give its --home.")
+    states = read_states(home, name)
+    arms: dict[str, Counter[str]] = {}
+    for trial in to_trials(read_ledger(ledger)):
+        state = states.get(trial.key)
+        arms.setdefault(trial.arm, Counter())[state.status if state else "pending"] += 1
+    unpublished = sum(
+        state.status != state.published or state.last_epoch > state.published_epoch for state in states.values()
+    )
+    return StudyStatus(study=name, arms=arms, unpublished=unpublished)
+
+
+def render_status(status: StudyStatus) -> str:
+    """One line an arm."""
+    rows = [
+        [arm, str(counts.total()), *(str(counts[name]) for name in STATUSES)] for arm, counts in status.arms.items()
+    ]
+    rows.append(["all", str(status.total), *(str(status.count(name)) for name in STATUSES)])
+    lines = [f"Study {status.study}", "", text_table(["arm", "trials", *STATUSES], rows)]
+    if status.unpublished:
+        lines.append(f"\n{status.unpublished} trials have news that MLflow does not have yet; `run` publishes them.")
+    return "\n".join(lines)
+
+
+def render_list(home: Home, studies: Sequence[StudyStatus]) -> str:
+    """One line a study."""
+    if not studies:
+        return f"No study in {home.path}; begin with `stablesweep run`."
+    rows = [[one.study, str(one.total), *(str(one.count(name)) for name in STATUSES)] for one in studies]
+    return text_table(["study", "trials", *STATUSES], rows)

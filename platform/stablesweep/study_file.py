@@ -1,0 +1,177 @@
+"""Reading a study from YAML, with errors that name the file and the key."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from stablesweep.errors import StudyError
+from stablesweep.study import Study
+
+BUILT_IN = ("quickstart",)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as people write it: ``1e-3`` is a number, and a key may stand once."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice (line {line})")
+        seen.add(key.value)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+
+
+def parse_yaml(text: str) -> Any:
+    """The plain values in a YAML text. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)
+
+
+def read_study_file(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The plain values of a study file, or of a built-in study of that name.
+
+    Returns:
+        The name to use in messages, and the file's mapping.
+
+    Raises:
+        StudyError: If there is no such file, or it holds no YAML mapping.
+    """
+    source, text = _read_text(path)
+    try:
+        values = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise StudyError(f"{source}: not valid YAML: {_one_line(error)}.") from error
+    if not isinstance(values, dict):
+        raise StudyError(
+            f"{source}: a study is a mapping of keys (name, arms, space, ...), got {type(values).__name__}."
+        )
+    return source, values
+
+
+def _read_text(path: str | Path) -> tuple[str, str]:
+    file = Path(path)
+    if str(path) in BUILT_IN and not file.exists():
+        return f"built-in study {path}", resources.files("stablesweep.studies").joinpath(f"{path}.yaml").read_text()
+    try:
+        return str(path), file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"{path}: no such file; give a study file, or a built-in study: {', '.join(BUILT_IN)}."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read as text: {_one_line(error)}.") from error
+
+
+def apply_settings(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """``values`` with each ``a.b.c=value`` (the value in YAML) set.
+
+    Raises:
+        StudyError: If a setting is not of that form, or a part of its path is not a mapping.
+    """
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not all(path.split(".")):
+            raise StudyError(f"--set {setting}: write key=value, e.g. --set pack.size=4.")
+        try:
+            value = parse_yaml(text)
+        except yaml.YAMLError as error:
+            raise StudyError(f"--set {setting}: the value is not valid YAML: {_one_line(error)}.") from error
+        values = _with_value(values, path.split("."), value, setting)
+    return values
+
+
+def _with_value(values: dict[str, Any], path: list[str], value: object, setting: str) -> dict[str, Any]:
+    head, *rest = path
+    if not rest:
+        return {**values, head: value}
+    inner = values.get(head, {})
+    if not isinstance(inner, Mapping):
+        raise StudyError(f"--set {setting}: {head!r} is not a mapping, so {'.'.join(rest)!r} cannot be set in it.")
+    return {**values, head: _with_value(dict(inner), rest, value, setting)}
+
+
+def load_study(path: str | Path, settings: Iterable[str] = ()) -> Study:
+    """The study in a YAML file (or a built-in one), with settings applied.
+
+    Args:
+        path: A file, or the name of a built-in study.
+        settings: Texts of the form ``pack.size=4`` that override the file.
+
+    Raises:
+        StudyError: If the file or a setting makes no study; one sentence with the file and the key.
+    """
+    source, values = read_study_file(path)
+    return make_study(apply_settings(values, settings), source)
+
+
+def make_study(values: Mapping[str, Any], source: str) -> Study:
+    """A validated study, or :class:`StudyError` in one sentence that begins with ``source`` and the key."""
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise StudyError(f"{source}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first, *others = error.errors()
+    more = f" ({len(others)} more like this)" if others else ""
+    return f"{_explain_one(first)}{more}."
+
+
+def _explain_one(detail: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown key{_suggestion(detail)}; remove or rename it"
+    if detail["type"] == "missing":
+        return f"{path}: this key is missing; add it"
+    if detail["type"] == "string_pattern_mismatch":
+        message = "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
+    if not path or message.startswith(path):
+        return message
+    got = "" if detail["type"] == "value_error" else f", got {_short(detail['input'])}"
+    return f"{path}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _suggestion(detail: ErrorDetails) -> str:
+    known = _keys_at(detail["loc"][:-1])
+    close = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (known are {', '.join(known)})" if known else ""
+
+
+def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = Study
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    return list(getattr(model, "model_fields", {}))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

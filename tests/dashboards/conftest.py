@@ -1,0 +1,147 @@
+"""Ledgers, trials and studies that the tests of this folder share."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
+from dashboards.tracking import StudyRecord
+
+MakeLedger = Callable[..., pa.Table]
+MakeRecord = Callable[..., StudyRecord]
+
+
+def _ledger(
+    arms: Sequence[str], draws: int, *, study: str = "demo", phase: str = "stability", sampler: str = "random"
+) -> pa.Table:
+    """A ledger of arms ``model/optimizer`` with the columns that the platform writes, unsorted on purpose."""
+    generator = np.random.default_rng(7)
+    units = generator.random((draws, 2))
+    rows = []
+    for arm in reversed(arms):
+        model, _, optimizer = arm.rpartition("/")
+        centre = 2e-3 if optimizer == "adamw" else 0.8
+        for draw in range(draws):
+            rows.append(
+                {
+                    "key": f"{phase}/{arm}/{draw:06d}/0",
+                    "study": study,
+                    "phase": phase,
+                    "arm": arm,
+                    "model": model,
+                    "optimizer": optimizer,
+                    "draw": draw,
+                    "seed": 1_000 + draw,
+                    "sampler": sampler,
+                    "epochs": 10,
+                    "lr": centre / 8 * 32 ** units[draw, 0],
+                    "weight_decay": (0.2 if optimizer == "adamw" else 3e-5) / 8 * 32 ** units[draw, 1],
+                    "unit_lr": units[draw, 0],
+                    "unit_weight_decay": units[draw, 1],
+                }
+            )
+    table = pa.Table.from_pylist(rows)
+    return table.replace_schema_metadata({"stablesweep.hyperparameters": json.dumps(["lr", "weight_decay"])})
+
+
+def _simulated(ledger: pa.Table) -> tuple[dict[str, TrialRecord], pa.Table]:
+    """Believable outcomes: the conv stem is steadier, patchify with SGD diverges at high lr, a few draws are missing."""
+    generator = np.random.default_rng(11)
+    records, curves = {}, []
+    for number, row in enumerate(ledger.sort_by("key").to_pylist()):
+        hard = {"adamw": 0.45, "sgd": 1.0}.get(row["optimizer"], 0.7) * (1.0 if "_p_" in row["model"] else 0.3)
+        floor = 4.0 if "_c_" in row["model"] else 11.0
+        distance = abs(row["unit_lr"] - 0.6)
+        error = floor + 70 * hard * distance + abs(generator.normal(0, 2.5))
+        common = {
+            "run_id": f"run{number:04d}",
+            "pack": f"{row['arm']}-0",
+            "started": datetime(2026, 11, 20, 9, tzinfo=UTC) + timedelta(seconds=number),
+            "seconds": 1.5 + 0.01 * number,
+        }
+        diverged = hard > 0.9 and row["unit_lr"] > 0.75
+        if number % 31 == 30:
+            records[row["key"]] = TrialRecord(status="failed", reason="ValueError: <b>bad</b> image", **common)
+            continue
+        epochs = 4 if diverged else row["epochs"]
+        errors = [error + (90 - error) * float(np.exp(-0.5 * epoch)) for epoch in range(1, epochs + 1)]
+        curves += [
+            {"key": row["key"], "epoch": epoch, "train_loss": value / 40, "error": value}
+            for epoch, value in enumerate(errors, start=1)
+        ]
+        records[row["key"]] = TrialRecord(
+            status="diverged" if diverged else "completed",
+            error=None if diverged else errors[-1],
+            best_error=min(errors),
+            epochs_done=epochs,
+            reason="loss is not finite at epoch 5" if diverged else None,
+            **common,
+        )
+    return records, pa.Table.from_pylist(curves, schema=CURVES_SCHEMA)
+
+
+def _record(
+    arms: Sequence[str] = ("vit_c_micro/adamw", "vit_c_micro/sgd", "vit_p_micro/adamw", "vit_p_micro/sgd"),
+    draws: int = 24,
+    *,
+    study: str = "quickstart",
+    study_yaml: str = "name: quickstart\nseed: 0\nepochs: 10\n",
+    records: Mapping[str, TrialRecord] | None = None,
+    **ledger_options: str,
+) -> StudyRecord:
+    ledger = _ledger(arms, draws, study=study, **ledger_options)
+    simulated, curves = _simulated(ledger)
+    return StudyRecord(
+        study=study,
+        trials=build_trials(ledger, simulated if records is None else records),
+        curves=curves,
+        timing={
+            "training": 96.2,
+            "evaluation": 14.8,
+            "Ray start and stop": 61.0,
+            "recording": 7.4,
+            "report": 2.1,
+        },
+        study_yaml=study_yaml,
+        experiment_id="1",
+        study_run_id="0123456789abcdef",
+        tracking_uri="sqlite:///home/mlflow.db",
+        versions={"stablesweep": "0.1.0", "torch": "2.13.0"},
+    )
+
+
+@pytest.fixture
+def make_ledger() -> MakeLedger:
+    """Makes a ledger: ``make_ledger(["m/adamw"], draws, phase=..., sampler=...)``."""
+    return _ledger
+
+
+@pytest.fixture
+def make_record() -> MakeRecord:
+    """Makes a finished study of four arms with 24 draws, some diverged and some failed."""
+    return _record
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables: making them takes seconds, so it is done once."""
+    from mlflow import MlflowClient
+
+    from dashboards import quiet_mlflow
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    with quiet_mlflow():
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def tracking_uri(empty_store: Path, tmp_path: Path) -> str:
+    """A new SQLite MLflow store."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"

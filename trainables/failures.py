@@ -1,0 +1,18 @@
+"""Whose fault an exception is, and how it is told in one line."""
+
+import torch
+
+
+def is_the_processes(error: Exception) -> bool:
+    """Whether an exception says that the whole process is in trouble: out of memory, or a broken accelerator."""
+    kinds: tuple[type[Exception], ...] = (MemoryError, torch.OutOfMemoryError)
+    if hasattr(torch, "AcceleratorError"):
+        kinds = (*kinds, torch.AcceleratorError)
+    # Torch's CPU allocator has no exception type of its own.
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+
+def one_line(error: Exception, limit: int = 300) -> str:
+    """``Type: message`` of an exception, blanks collapsed, at most ``limit`` characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
