@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from dashboards.formats import points
+from dashboards.formats import percent, points
 from dashboards.paired import clopper_pearson, median, median_interval, paired_gaps, sign_test, wilcoxon_test
 from dashboards.selection import STABILITY, ArmDraws, Floats, arms_of, select_draws
 
@@ -70,7 +70,7 @@ class Comparison:
             verdict = f"{better} and {worse} are not told apart by {self.n_pairs} common draws ({score})"
         else:
             verdict = f"{better} beats {worse} on {wins} of {self.n_pairs} common draws"
-        return f"{verdict}, median gap {points(gap)} points [{points(low)}, {points(high)}]" + self._asides()
+        return f"{verdict}, median gap {points(gap)} [{percent(low)}, {percent(high)}]" + self._asides()
 
     def _asides(self) -> str:
         diverged = [

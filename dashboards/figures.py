@@ -1,6 +1,7 @@
 """Plotly figures. Drawing only: every number comes in computed."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ INK, GRID = "#5b6270", "rgba(128, 136, 150, 0.25)"
 """Text and grid lines that can be read on a white and on a dark page."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 BAND_OPACITY = 0.09
+"""Of each arm's area where there are up to four; less where there are more, or they add up to grey."""
+LEGEND_ROW, LEGEND_WIDTH = 25, 900
+"""Height of a row of the legend, and the width it has on a desktop's screen, pixels."""
 
 
 def edf_figure(edfs: Sequence[Edf], styles: Mapping[str, ArmStyle] | None = None) -> "Figure":
@@ -34,17 +38,19 @@ def edf_figure(edfs: Sequence[Edf], styles: Mapping[str, ArmStyle] | None = None
     ends = np.concatenate([edf.x[[0, -1]] for edf in edfs if len(edf.x)] or [np.array([0.0, 100.0])])
     margin = 0.03 * max(ends.max() - ends.min(), 1.0)
     left, right = max(ends.min() - margin, 0.0), ends.max() + margin
-    figure = Figure(layout=_layout(height=520))
+    figure = Figure(layout=_layout(470, len(edfs), 372))
     # All bands first, so that none lies over the curve of another arm.
-    for draw in (_edf_band, _edf_curve):
-        for edf in edfs:
-            figure.add_traces(draw(edf, styles[edf.arm or ""], edf.outline(left, right)))
+    opacity = _band_opacity(len(edfs))
+    for edf in edfs:
+        figure.add_traces(_edf_band(edf, styles[edf.arm or ""].shade(opacity), edf.outline(left, right)))
+    for edf in edfs:
+        figure.add_traces(_edf_curve(edf, styles[edf.arm or ""], edf.outline(left, right)))
     figure.update_xaxes(**_axis("final top-1 error, %"), range=[left, right])
     figure.update_yaxes(**_axis("share of all draws with at most this error"), range=[0, 1.02], tickformat=".0%")
     return figure
 
 
-def _edf_band(edf: Edf, style: ArmStyle, outline: EdfOutline) -> list[Any]:
+def _edf_band(edf: Edf, fill: str, outline: EdfOutline) -> list[Any]:
     from plotly.graph_objects import Scatter
 
     common = {
@@ -57,7 +63,7 @@ def _edf_band(edf: Edf, style: ArmStyle, outline: EdfOutline) -> list[Any]:
     hidden = {"showlegend": False, "hoverinfo": "skip"}
     return [
         Scatter(y=outline.band_lower, **common, **hidden),
-        Scatter(y=outline.band_upper, fill="tonexty", fillcolor=style.shade(BAND_OPACITY), **common, **hidden),
+        Scatter(y=outline.band_upper, fill="tonexty", fillcolor=fill, **common, **hidden),
     ]
 
 
@@ -99,7 +105,7 @@ def scatter_figure(trials: pa.Table, styles: Mapping[str, ArmStyle] | None = Non
     styles = styles or arm_styles(arms_of(trials, phase))
     points = scatter_points(trials, phase)
     figure = make_subplots(rows=1, cols=max(len(points.panels), 1), shared_yaxes=True, horizontal_spacing=0.025)
-    figure.update_layout(**_layout(height=430), legend_entrywidth=150)
+    figure.update_layout(**_layout(410, len(set(points.arms)), 150))
     for column, panel in enumerate(points.panels, start=1):
         for arm in sorted(set(points.arms)):
             for trace in _scatter_traces(points, panel, arm, styles[arm], first=column == 1):
@@ -129,7 +135,7 @@ def _scatter_traces(points: ScatterPoints, panel: Panel, arm: str, style: ArmSty
                 name=plot_text(arm),
                 legendgroup=plot_text(arm),
                 showlegend=False,
-                marker={"color": style.colour, "symbol": symbol, "size": 8, "opacity": 0.8},
+                marker={"color": style.colour, "symbol": symbol, "size": 8, "opacity": 0.85},
                 meta=[plot_text(arm), plot_text(panel.title)],
                 hovertemplate=f"<b>%{{meta[0]}}</b><br>draw %{{customdata}}: {outcome}<br>"
                 "%{meta[1]} %{x:.3g}<extra></extra>",
@@ -162,8 +168,7 @@ def convergence_figure(table: pa.Table, styles: Mapping[str, ArmStyle] | None = 
 
     arms = sorted(set(table["arm"].to_pylist()))
     styles = styles or _styles_of_labels(arms)
-    figure = Figure(layout=_layout(height=460))
-    figure.update_layout(legend_entrywidth=150)
+    figure = Figure(layout=_layout(440, len(arms), 150))
     for arm in arms:
         rows = {
             name: np.array([row[name] for row in table.to_pylist() if row["arm"] == arm]) for name in table.column_names
@@ -171,7 +176,9 @@ def convergence_figure(table: pa.Table, styles: Mapping[str, ArmStyle] | None = 
         style, common = styles[arm], {"x": rows["epoch"], "mode": "lines", "legendgroup": plot_text(arm)}
         hidden = {"showlegend": False, "hoverinfo": "skip", "line_width": 0, **common}
         figure.add_trace(Scatter(y=rows["error_p10"], **hidden))
-        figure.add_trace(Scatter(y=rows["error_p90"], fill="tonexty", fillcolor=style.shade(BAND_OPACITY), **hidden))
+        figure.add_trace(
+            Scatter(y=rows["error_p90"], fill="tonexty", fillcolor=style.shade(_band_opacity(len(arms))), **hidden)
+        )
         figure.add_trace(
             Scatter(
                 y=rows["error_median"],
@@ -192,10 +199,15 @@ def _styles_of_labels(labels: Sequence[str]) -> dict[str, ArmStyle]:
     return arm_styles([ArmName(arm=label, model=label, optimizer=label.rpartition("/")[2]) for label in labels])
 
 
-def _layout(height: int) -> dict[str, Any]:
+def _band_opacity(arms: int) -> float:
+    return BAND_OPACITY * min(1.0, 4 / max(arms, 1))
+
+
+def _layout(plot_height: int, entries: int, entry_width: int) -> dict[str, Any]:
+    """The common layout; the figure grows with its legend (``entries`` of ``entry_width`` pixels), not the plot."""
     return {
         "template": "none",
-        "height": height,
+        "height": plot_height + LEGEND_ROW * ceil(entries * entry_width / LEGEND_WIDTH),
         "margin": {"l": 64, "r": 12, "t": 16, "b": 56},
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
@@ -209,7 +221,7 @@ def _layout(height: int) -> dict[str, Any]:
             "yanchor": "bottom",
             "x": 0,
             "itemwidth": 44,
-            "entrywidth": 330,
+            "entrywidth": entry_width,
         },
     }
 

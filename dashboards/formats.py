@@ -15,10 +15,10 @@ def percent(value: float | None) -> str:
 
 
 def points(value: float) -> str:
-    """A gap in a sentence: ``31.0``, ``unbounded`` where it is infinite."""
+    """A gap in a sentence: ``31.0 points``, or ``unbounded`` where it is infinite."""
     if math.isinf(value):
         return "unbounded" if value > 0 else "−unbounded"
-    return percent(value)
+    return f"{percent(value)} points"
 
 
 def share(value: float) -> str:

@@ -93,14 +93,13 @@ def leaderboard_table(summary: StudySummary) -> Table:
             row["arm"],
             "–" if row["rank"] is None else str(row["rank"]),
             percent(row["best_error"]),
-            percent(row["median_error"]),
-            f"{row['draws']}",
+            str(row["draws"]),
             "–" if row["best_draw"] is None else str(row["best_draw"]),
             *(setting(row[name]) for name in summary.hyperparameters),
         )
         for row in summary.leaderboard.to_pylist()
     ]
-    header = ("arm", "rank", "best error", "median error", "n", "best draw")
+    header = ("arm", "rank", "best error", "n", "best draw")
     return Table(header=(*header, *(name.replace("_", " ") for name in summary.hyperparameters)), rows=tuple(rows))
 
 

@@ -1,13 +1,15 @@
 "use strict";
 (() => {
   const narrow = window.innerWidth < 640;
-  // Panels in a row would be slivers on a narrow screen: put them one below the other.
-  const stack = (layout) => {
+  // On a narrow screen the legend is one column, and panels in a row would be slivers: put them one below the other.
+  const fit = ({ data, layout }) => {
+    const legend = 20 + 28 * data.filter((trace) => trace.name && trace.showlegend !== false).length;
     const numbers = Object.keys(layout).filter((name) => /^xaxis\d*$/.test(name)).map((name) => name.slice(5));
     layout.margin = { ...layout.margin, l: 48, r: 4 };
+    layout.height = 360 + legend;
     if (numbers.length < 2) return;
     const title = layout.yaxis.title;
-    layout.height = 120 + 280 * numbers.length;
+    layout.height = 60 + 280 * numbers.length + legend;
     const gap = 0.28 / numbers.length;
     const height = (1 - gap * (numbers.length - 1)) / numbers.length;
     numbers.forEach((number, place) => {
@@ -19,7 +21,7 @@
   const figures = [...document.querySelectorAll(".figure")];
   for (const element of figures) {
     const figure = JSON.parse(document.getElementById(`${element.id}-data`).textContent);
-    if (narrow) stack(figure.layout);
+    if (narrow) fit(figure);
     Plotly.newPlot(element, figure.data, figure.layout, { displayModeBar: false, responsive: true });
   }
   // A page of paper is narrower than most windows, and Plotly keeps the width in pixels.

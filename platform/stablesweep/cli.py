@@ -69,7 +69,7 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
     place = Home.at(home)
     loaded = load_study(study, settings)
     console = _console()
-    outcome = run_study(loaded, place, console, retry_lost=retry_lost)
+    outcome = run_study(loaded, place, console, source=study, retry_lost=retry_lost)
     if not outcome.published:
         click.echo(
             f"The tracking server did not answer; all results are safe in {place.study(loaded.name).record}. "

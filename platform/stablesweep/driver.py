@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import ray
 import ray.train
 import ray.tune
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
@@ -30,27 +31,46 @@ class PackFailure:
 
 
 class PackQueue(Searcher):
-    """Hands Ray Tune one pack at a time, and none any more once a stop is asked for."""
+    """Hands Ray Tune one pack at a time, and none any more once a stop is asked for.
 
-    def __init__(self, jobs: Sequence[PackJob], stop: threading.Event) -> None:
+    Args:
+        jobs: The packs, in order.
+        concurrent: How many can train at the same time. One more is handed out when all of these are training: its
+            processes start meanwhile, and it waits for their CPU.
+        begun: Names of the packs whose training has begun.
+        stop: Set to hand out no more.
+    """
+
+    def __init__(
+        self, jobs: Sequence[PackJob], concurrent: int, begun: Callable[[], set[str]], stop: threading.Event
+    ) -> None:
         super().__init__(metric="finished", mode="max")
         self._waiting = list(reversed(jobs))
-        self._stop = stop
+        self._concurrent, self._begun, self._stop = concurrent, begun, stop
         self._names: dict[str, str] = {}
+        self._active: set[str] = set()
         self.failures: list[PackFailure] = []
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
-        """The next pack as a Tune configuration, or ``FINISHED``."""
+        """The next pack as a Tune configuration; None to be asked again later; ``FINISHED``."""
         if self._stop.is_set() or not self._waiting:
             return Searcher.FINISHED
+        if len(self._active) >= self._concurrent and self._active - self._begun():
+            return None
         job = self._waiting.pop()
         self._names[trial_id] = job.name
+        self._active.add(job.name)
         return {"job": job}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Note a pack that Ray gave up."""
+        """Note that a pack has ended, and whether Ray gave it up."""
+        self._active.discard(self._names[trial_id])
         if error:
             self.failures.append(PackFailure(name=self._names[trial_id], reason="the worker died"))
+
+    def idle(self) -> bool:
+        """Whether no pack trains; one that only waits for its CPU may be there."""
+        return not self._active & self._begun()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune keeps a pickle of its searcher; ours is never restored from it, and a lock cannot be pickled.
@@ -61,6 +81,24 @@ class PackQueue(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see :meth:`save`."""
+
+
+class StopWhenIdle(Stopper):
+    """After a stop was asked for, ends the experiment as soon as no pack trains any more."""
+
+    def __init__(self, queue: PackQueue, stop: threading.Event) -> None:
+        self._queue, self._stop = queue, stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single pack."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether what is left only waits."""
+        return self._stop.is_set() and self._queue.idle()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) -> dict[str, Any]:
@@ -96,7 +134,14 @@ class Outcome:
 
 
 def train_packs(
-    jobs: Sequence[PackJob], *, pack: Pack, concurrent: int, mailbox: Mailbox, storage: Path, stop: threading.Event
+    jobs: Sequence[PackJob],
+    *,
+    pack: Pack,
+    concurrent: int,
+    mailbox: Mailbox,
+    storage: Path,
+    begun: Callable[[], set[str]],
+    stop: threading.Event,
 ) -> Outcome:
     """Train packs on the running Ray; returns when all have ended, or after a stop when the started ones have.
 
@@ -106,22 +151,24 @@ def train_packs(
         concurrent: How many train at the same time.
         mailbox: Where the workers send their messages.
         storage: The folder for checkpoints, one folder a pack in it.
+        begun: Names of the packs whose training has begun.
         stop: Set to start no more packs; the workers are told through the mailbox.
     """
-    queue = PackQueue(jobs, stop)
+    queue = PackQueue(jobs, concurrent, begun, stop)
     trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=str(storage / "train"))
     results = ray.tune.Tuner(
         ray.tune.with_resources(trainable, HEAD),
         tune_config=ray.tune.TuneConfig(
             search_alg=queue,
             num_samples=len(jobs),
-            # One more than can train: its controller starts while the others train, and waits for their CPU.
             max_concurrent_trials=concurrent + 1,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
-        run_config=ray.tune.RunConfig(name="tune", storage_path=str(storage), verbose=0),
+        run_config=ray.tune.RunConfig(
+            name="tune", storage_path=str(storage), verbose=0, stop=StopWhenIdle(queue, stop)
+        ),
     ).fit()
     return Outcome(failures=_with_reasons(queue.failures, results), pack_seconds=_pack_seconds(results))
 

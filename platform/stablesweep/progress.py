@@ -67,10 +67,11 @@ class Progress:
         self._lock = threading.Lock()
         self._began = time.monotonic()
         self._trials = {trial.key: trial for trial in trials}
-        self._status = {state.key: state.status for state in states if state.status != "running"}
+        self._status = {state.key: state.status for state in states if state.status not in ("pending", "running")}
         self._errors = {state.key: state.error for state in states}
         self._epochs: dict[str, int] = {}
         self._seconds: dict[str, tuple[float, int]] = {}
+        self._begun: set[str] = set()
         self.timing: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "checkpoints": 0.0}
         """Seconds that the workers spent, summed over them."""
 
@@ -85,6 +86,7 @@ class Progress:
         match message:
             case TrialStarted():
                 self._status.setdefault(message.key, "running")
+                self._begun.add(message.pack)
             case EpochDone():
                 self._epochs[message.key] = max(message.epoch, self._epochs.get(message.key, 0))
                 seconds, count = self._seconds.get(self._trials[message.key].arm, (0.0, 0))
@@ -96,6 +98,11 @@ class Progress:
             case PackTimed():
                 for part in self.timing:
                     self.timing[part] += getattr(message, part)
+
+    def begun(self) -> set[str]:
+        """Names of the packs whose training has begun in this run."""
+        with self._lock:
+            return set(self._begun)
 
     def snapshot(self) -> Snapshot:
         """Progress now."""

@@ -60,20 +60,23 @@ class Stopwatch:
         return time.monotonic() - self._began
 
 
-def run_study(study: Study, home: Home, console: Console, *, retry_lost: bool = False) -> RunOutcome:
+def run_study(
+    study: Study, home: Home, console: Console, *, source: str | None = None, retry_lost: bool = False
+) -> RunOutcome:
     """Train what the study still lacks, record it in MLflow, and say how it goes on ``console``.
 
     Args:
         study: The study; its ledger in the home may grow, and may not change otherwise.
         home: Where everything is kept.
         console: Where progress is shown.
+        source: What messages call the study: its file; by default its name.
         retry_lost: Train trials again that were lost with a machine or a process.
 
     Raises:
         StablesweepError: If the study cannot be run; nothing was trained then.
     """
     folder, watch = home.study(study.name), Stopwatch()
-    check_data(study)
+    check_data(study, source or f"study {study.name}")
     with locked(folder):
         trials = to_trials(write_ledger(folder.ledger, study))
         write_text(folder.study_file, yaml.safe_dump(study.to_config(), sort_keys=False, allow_unicode=True))
@@ -87,7 +90,7 @@ def run_study(study: Study, home: Home, console: Console, *, retry_lost: bool = 
             record.close()
 
 
-def check_data(study: Study) -> None:
+def check_data(study: Study, source: str) -> None:
     """Load the study's data once, here, before any compute is spent.
 
     Raises:
@@ -99,7 +102,7 @@ def check_data(study: Study) -> None:
         data = load_dataset(study.dataset.name, **study.dataset.options)
         batch_order(len(data.train_images), study.recipe.batch_size, study_seed=study.seed, epoch=1)
     except (ValueError, TypeError, OSError) as error:
-        raise StudyError(f"study {study.name}: dataset: {' '.join(str(error).split())}") from error
+        raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
 def _run(
@@ -159,6 +162,7 @@ def _train(
                 concurrent=progress.concurrent,
                 mailbox=mailbox,
                 storage=folder.packs,
+                begun=progress.begun,
                 stop=progress.stop,
             )
         finally:

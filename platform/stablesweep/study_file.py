@@ -132,7 +132,8 @@ def make_study(values: Mapping[str, Any], source: str) -> Study:
 
 
 def _explain(error: ValidationError) -> str:
-    first, *others = error.errors()
+    # An unknown key often explains a missing one: say that first.
+    first, *others = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     more = f" ({len(others)} more like this)" if others else ""
     return f"{_explain_one(first)}{more}."
 

@@ -1,0 +1,150 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import stablesweep as ss
+from hypothesis import given
+from hypothesis import strategies as st
+from search_spaces import unit_point
+from stablesweep.errors import LedgerError
+from stablesweep.ledger import hyperparameter_names, plan_trials, read_ledger, to_table, to_trials, write_ledger
+from stablesweep.packs import make_packs
+
+ARMS = ["vit_p_micro/adamw", "vit_c_micro/adamw", "vit_c_micro/sgd"]
+
+
+def study(draws: int = 5, arms: list[str] | None = None, epochs: int = 2, **more: Any) -> ss.Study:
+    values: dict[str, Any] = {
+        "name": "s",
+        "dataset": "digits",
+        "arms": arms or ARMS,
+        "space": {
+            "lr": {"around": 0.01},
+            "weight_decay": {"around": 0.1},
+            "sgd": {"lr": {"around": 1.0}, "momentum": {"uniform": [0.5, 0.99]}},
+        },
+        "phases": {"stability": {"draws": draws, "epochs": epochs}},
+        **more,
+    }
+    return ss.Study.model_validate({name: value for name, value in values.items() if value is not None})
+
+
+def adamw_only(draws: int = 5) -> ss.Study:
+    space = {"lr": {"around": 0.01}, "weight_decay": {"around": 0.1}}
+    return study(draws, ["vit_p_micro/adamw"], space=space)
+
+
+def test_every_arm_has_every_draw_once_sorted_by_key() -> None:
+    trials = plan_trials(study())
+    assert [trial.key for trial in trials] == sorted({trial.key for trial in trials})
+    assert {(trial.arm, trial.draw) for trial in trials} == {(arm, draw) for arm in ARMS for draw in range(5)}
+
+
+def test_a_draw_is_the_same_unit_point_and_seed_in_every_arm() -> None:
+    by_draw: dict[int, list[Any]] = {}
+    for trial in plan_trials(study()):
+        by_draw.setdefault(trial.draw, []).append(trial)
+    for draw, trials in by_draw.items():
+        point = unit_point(["lr", "weight_decay"], seed=0, draw=draw)
+        for trial in trials:
+            assert {name: trial.unit[name] for name in point} == point
+        assert len({trial.seed for trial in trials}) == 1
+        lrs = {trial.arm: trial.hyperparameters["lr"] for trial in trials}
+        assert lrs["vit_c_micro/sgd"] == pytest.approx(100 * float(lrs["vit_c_micro/adamw"]))
+    assert len({trials[0].seed for trials in by_draw.values()}) == len(by_draw)
+
+
+@given(st.integers(1, 12), st.integers(0, 12))
+def test_more_draws_change_no_earlier_trial(draws: int, more: int) -> None:
+    before = {trial.key: trial for trial in plan_trials(study(draws))}
+    after = {trial.key: trial for trial in plan_trials(study(draws + more))}
+    assert before.items() <= after.items()
+
+
+def test_the_seed_changes_every_point() -> None:
+    first, second = plan_trials(study()), plan_trials(study(seed=1))
+    assert all(a.hyperparameters != b.hyperparameters and a.seed != b.seed for a, b in zip(first, second, strict=True))
+
+
+def test_parquet_round_trip_is_exact(tmp_path: Path) -> None:
+    table = write_ledger(tmp_path / "ledger.parquet", study())
+    assert read_ledger(tmp_path / "ledger.parquet").equals(table, check_metadata=True)
+    assert to_trials(table) == plan_trials(study())
+    assert hyperparameter_names(table) == ["lr", "weight_decay", "momentum"]
+    momentum = {row["arm"]: row["momentum"] for row in table.to_pylist()}
+    assert momentum["vit_p_micro/adamw"] is None
+    assert momentum["vit_c_micro/sgd"] is not None
+
+
+def test_a_ledger_may_grow_by_draws_and_by_arms(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.parquet"
+    assert write_ledger(path, adamw_only(3)).num_rows == 3
+    assert write_ledger(path, adamw_only(5)).num_rows == 5
+    assert write_ledger(path, study(5)).num_rows == 15
+    before = path.stat().st_mtime_ns
+    assert write_ledger(path, study(5)).num_rows == 15
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (study(4), "stability/vit_c_micro/adamw/000004/0 would leave the ledger"),
+        (study(arms=ARMS[1:]), "would leave the ledger"),
+        (study(epochs=3), "epochs of the trial"),
+        (study(seed=1), "another seed, recipe or dataset"),
+        (study(recipe={"batch_size": 32}), "another seed, recipe or dataset"),
+        (study(dataset={"name": "digits", "image_size": 16}), "another seed, recipe or dataset"),
+        (study(space={"lr": {"around": 0.02}, "weight_decay": {"around": 0.1}}), "lr of the trial"),
+    ],
+)
+def test_a_ledger_may_not_change_otherwise(tmp_path: Path, other: ss.Study, words: str) -> None:
+    path = tmp_path / "ledger.parquet"
+    write_ledger(path, study())
+    before = path.read_bytes()
+    with pytest.raises(LedgerError) as error:
+        write_ledger(path, other)
+    assert words in str(error.value)
+    assert str(path) in str(error.value)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.parquet"
+    write_ledger(path, study())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(LedgerError, match="damaged.*restore it"):
+        write_ledger(path, study())
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(LedgerError, match="it lacks key"):
+        read_ledger(path)
+
+
+@given(st.integers(1, 9), st.integers(1, 11), st.sets(st.integers(0, 26)))
+def test_packs_partition_what_is_left(draws: int, size: int, done: set[int]) -> None:
+    trials = plan_trials(study(draws))
+    finished = {trial.key for number, trial in enumerate(trials) if number in done}
+    packs = make_packs(trials, size, finished)
+    keys = [trial.key for pack in packs for trial in pack.trials]
+    assert sorted(keys) == sorted({trial.key for trial in trials} - finished)
+    assert all(1 <= len(pack.trials) <= size and len({t.arm for t in pack.trials}) == 1 for pack in packs)
+    assert len({pack.name for pack in packs}) == len(packs)
+
+
+def test_a_trial_keeps_its_pack_when_the_study_is_continued() -> None:
+    trials = plan_trials(study())
+    before = {trial.key: pack.name for pack in make_packs(trials, 2) for trial in pack.trials}
+    after = {t.key: pack.name for pack in make_packs(trials, 2, {trials[0].key}) for t in pack.trials}
+    assert after.items() <= before.items()
+
+
+def test_arms_take_turns() -> None:
+    packs = make_packs(plan_trials(study(4)), 2)
+    assert [pack.first.arm for pack in packs[:3]] == sorted(ARMS)
+
+
+def test_unchanged_metadata_marks_the_hyperparameters() -> None:
+    table = to_table(study(), plan_trials(study()))
+    assert set(table.column_names) >= {"unit_lr", "unit_weight_decay", "unit_momentum"}

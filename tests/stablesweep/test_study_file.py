@@ -1,0 +1,166 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stablesweep as ss
+import yaml
+from click.testing import CliRunner
+from stablesweep.cli import main
+from stablesweep.errors import StudyError
+from stablesweep.study_file import apply_settings, load_study, parse_yaml, read_study_file
+
+GOOD: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"name": "digits", "image_size": 32},
+    "arms": {"models": ["vit_p_micro", "vit_c_micro"], "optimizers": ["adamw", "sgd"]},
+    "space": {
+        "lr": {"around": 0.01},
+        "weight_decay": {"log_uniform": [1e-5, 1e-3]},
+        "adamw": {"lr": {"around": 0.002}},
+        "vit_c_micro/sgd": {"momentum": {"uniform": [0.5, 0.99]}},
+    },
+    "phases": {"stability": {"draws": 4, "epochs": 2}},
+}
+
+
+def test_spaces_are_layered_shared_then_optimizer_then_arm() -> None:
+    study = ss.Study.model_validate(GOOD)
+    spaces = {arm.name: study.space_of(arm) for arm in study.arms}
+    assert spaces["vit_p_micro/adamw"]["lr"] == ss.around(0.002)
+    assert spaces["vit_p_micro/sgd"]["lr"] == ss.around(0.01)
+    assert set(spaces["vit_c_micro/sgd"]) == {"lr", "weight_decay", "momentum"}
+    assert set(spaces["vit_p_micro/sgd"]) == {"lr", "weight_decay"}
+
+
+def test_python_and_yaml_say_the_same() -> None:
+    from_python = ss.Study(
+        name="small",
+        dataset="digits",  # type: ignore[arg-type]
+        arms=["vit_p_micro/sgd"],  # type: ignore[list-item]
+        space={"sgd": ss.SearchSpace(lr=ss.around(0.1), weight_decay=ss.LogUniform(1e-5, 1e-3))},
+        phases={"stability": {"draws": 4, "epochs": 2}},  # type: ignore[arg-type]
+    )
+    text = yaml.safe_dump(from_python.to_config())
+    assert ss.Study.model_validate(parse_yaml(text)) == from_python
+
+
+def test_the_built_in_study_is_what_the_paper_asks_small() -> None:
+    study = load_study("quickstart")
+    assert {arm.name for arm in study.arms} == {
+        "vit_p_micro/adamw",
+        "vit_p_micro/sgd",
+        "vit_c_micro/adamw",
+        "vit_c_micro/sgd",
+    }
+    assert study.phases.stability.draws * len(study.arms) >= 96
+    assert study.phases.stability.draws >= 24
+    for arm in study.arms:
+        for name in ("lr", "weight_decay"):
+            interval = study.space_of(arm)[name]
+            assert isinstance(interval, ss.LogUniform)
+            assert interval.high / interval.low == pytest.approx(32)
+
+
+def test_numbers_without_a_point_are_numbers() -> None:
+    assert parse_yaml("a: [1e-3, -2E+4, 1.5e3, .5e-1]")["a"] == [1e-3, -2e4, 1.5e3, 0.05]
+    assert parse_yaml("a: e3")["a"] == "e3"
+
+
+def test_settings_override_keys() -> None:
+    study = load_study("quickstart", ["pack.size=4", "phases.stability.draws=2", "space.sgd.lr={around: 1e-2}"])
+    assert study.pack.size == 4
+    assert study.phases.stability.draws == 2
+    assert study.space_of(study.arms[1])["lr"] == ss.around(0.01)
+
+
+def edited(**changes: Any) -> dict[str, Any]:
+    values = yaml.safe_load(yaml.safe_dump(GOOD))
+    for key, value in changes.items():
+        if value is None:
+            del values[key]
+        else:
+            values[key] = value
+    return dict(values)
+
+
+BAD = [
+    (edited(phasis={}), ["phasis", "unknown key", "phases"]),
+    (edited(recipe={"batchsize": 3}), ["recipe.batchsize", "batch_size"]),
+    (edited(phases={"stability": {"draws": 4, "epocs": 2}}), ["phases.stability.epocs", "epochs"]),
+    (edited(space={}), ["space"]),
+    (edited(space={"lr": {"around": 0.1}}), ["weight_decay"]),
+    (edited(space={"lr": {"log_uniform": [0.1, 0.01]}, "weight_decay": {"around": 1}}), ["space.lr", "not below"]),
+    (edited(space={"lr": {"log_uniform": [0.1, 0.1]}, "weight_decay": {"around": 1}}), ["space.lr", "not below"]),
+    (edited(space={"lr": 0.1, "weight_decay": {"around": 1}}), ["space.lr", "around"]),
+    (edited(space={"sgd": {}, "adamw": {"lr": {"around": 1}}}), ["space.sgd", "at least one dimension"]),
+    (edited(space={**GOOD["space"], "adam": {"lr": {"around": 1}}}), ["space.adam", "no arm"]),
+    (edited(space={**GOOD["space"], "adamw": {"momentum": {"around": 1}}}), ["momentum", "adamw"]),
+    (edited(arms=["vit_q_micro/sgd"]), ["vit_q_micro", "vit_p_micro"]),
+    (edited(arms=["vit_p_micro/sdg"]), ["sdg", "sgd"]),
+    (edited(arms=["vit_p_micro"]), ["arms", "model/optimizer"]),
+    (edited(arms=["vit_p_micro/sgd", "vit_p_micro/sgd"], space=GOOD["space"]), ["vit_p_micro/sgd", "2 times"]),
+    (edited(arms=[]), ["arms"]),
+    (edited(arms=None), ["arms", "missing"]),
+    (edited(name="../escape"), ["name", "letters"]),
+    (edited(name=None), ["name", "missing"]),
+    (edited(seed="seven"), ["seed", "integer"]),
+    (edited(phases={"stability": {"draws": 0, "epochs": 2}}), ["phases.stability.draws", "greater"]),
+    (edited(phases={"stability": {"draws": 2.5, "epochs": 2}}), ["phases.stability.draws", "integer"]),
+    (edited(phases={"serach": {"draws": 2, "epochs": 2}}), ["phases"]),
+    (edited(dataset="imagnet"), ["imagnet"]),
+    (edited(dataset={"name": "digits", "image_sise": 32}), ["image_sise", "image_size"]),
+    (edited(dataset={"name": "digits", "image_size": "big"}), ["image_size"]),
+    (edited(recipe={"batch_size": 5000}), ["batch_size"]),
+    (edited(pack={"size": -1}), ["pack.size"]),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), BAD, ids=[" ".join(words) for _, words in BAD])
+def test_a_bad_study_file_gets_one_sentence_before_ray_starts(
+    tmp_path: Path, values: dict[str, Any], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray was started"))
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(values))
+    result = CliRunner().invoke(main, ["run", str(file), "--home", str(tmp_path / "home")])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert str(file) in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert not list(tmp_path.glob("home/studies/*/ledger.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [", ["not valid YAML"]),
+        ("- a\n- b\n", ["a mapping"]),
+        ("name: a\nname: b\n", ["'name' stands twice", "line 2"]),
+        ("name: !!python/object/apply:os.system [true]", ["not valid YAML"]),
+        ("\0", ["not valid YAML"]),
+    ],
+)
+def test_a_file_that_is_no_study(tmp_path: Path, text: str, words: list[str]) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(StudyError) as error:
+        read_study_file(file)
+    assert str(file) in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_file_names_the_built_in_studies(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no such file.*quickstart"):
+        load_study(tmp_path / "none.yaml")
+    with pytest.raises(StudyError, match="cannot be read"):
+        load_study(tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["pack", "=3", "pack..size=3", "name.x=1", "pack.size=["])
+def test_a_bad_setting_is_named(setting: str) -> None:
+    with pytest.raises(StudyError) as error:
+        apply_settings(dict(GOOD), [setting])
+    assert setting in str(error.value)
