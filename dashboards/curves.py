@@ -28,7 +28,10 @@ def read_curves(client: "MlflowClient", arm_runs: Iterable[str], trials: pa.Tabl
     Returns:
         A table with :data:`CURVES_SCHEMA`, one row per key and epoch, sorted by both.
     """
-    from_packs = _unique_rows([table for run_id in arm_runs for table in _pack_tables(client, run_id, folder)])
+    tables: list[pa.Table] = []
+    for run_id in arm_runs:
+        tables += _pack_tables(client, run_id, folder)
+    from_packs = _unique_rows(tables)
     from_packs = from_packs.filter(pc.is_in(from_packs["key"], value_set=trials["key"].combine_chunks()))
     covered = {
         row["key"]: row["epoch_count"] for row in from_packs.group_by("key").aggregate([("epoch", "count")]).to_pylist()

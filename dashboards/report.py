@@ -47,11 +47,9 @@ def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
     from plotly.offline import get_plotlyjs
 
     summary = summarize(record, phase)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dashboards"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    script = environment.loader.get_source(environment, "report.js")[0] if environment.loader else ""
-    plotly_js = get_plotlyjs()
+    loader = jinja2.PackageLoader("dashboards")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    plotly_js, script = get_plotlyjs(), loader.get_source(environment, "report.js")[0]
     return environment.get_template("report.html").render(
         summary=summary,
         headline=_headline(summary),

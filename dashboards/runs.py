@@ -19,14 +19,14 @@ _EPOCH_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 def trial_records(runs: "Iterable[Run]") -> dict[str, TrialRecord]:
     """What each trial run says, by key; of several runs of one trial the newest that finished.
 
-    Warns about every key that has several runs. A result outranks a failure, which outranks an unfinished run.
+    Warns, in the name of the caller's caller, about every key that has several runs. A result outranks a failure, which outranks an unfinished run.
     """
     chosen: dict[str, tuple[tuple[int, int, str], TrialRecord]] = {}
     several: set[str] = set()
     for run in {run.info.run_id: run for run in runs}.values():
         key = run.data.tags.get(tags.KEY)
         if key is None:
-            warnings.warn(f"MLflow run {run.info.run_id} is a trial without a {tags.KEY} tag; left out.", stacklevel=2)
+            warnings.warn(f"MLflow run {run.info.run_id} is a trial without a {tags.KEY} tag; left out.", stacklevel=3)
             continue
         record = _record(run)
         rank = (_FINISHED.get(record.status, 0), run.info.start_time or 0, run.info.run_id)
@@ -37,7 +37,7 @@ def trial_records(runs: "Iterable[Run]") -> dict[str, TrialRecord]:
     for key in sorted(several):
         warnings.warn(
             f"Trial {key!r} has several MLflow runs; the newest finished one, {chosen[key][1].run_id}, is used.",
-            stacklevel=2,
+            stacklevel=3,
         )
     return {key: record for key, (_, record) in chosen.items()}
 

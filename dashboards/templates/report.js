@@ -6,6 +6,7 @@
     const legend = 20 + 28 * data.filter((trace) => trace.name && trace.showlegend !== false).length;
     const numbers = Object.keys(layout).filter((name) => /^xaxis\d*$/.test(name)).map((name) => name.slice(5));
     layout.margin = { ...layout.margin, l: 48, r: 4 };
+    layout.legend = { ...layout.legend, font: { size: 11 }, itemwidth: 30 };
     layout.height = 360 + legend;
     if (numbers.length < 2) return;
     const title = layout.yaxis.title;

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,7 @@ def _simulated(ledger: pa.Table) -> tuple[dict[str, TrialRecord], pa.Table]:
         floor = 4.0 if "_c_" in row["model"] else 11.0
         distance = abs(row["unit_lr"] - 0.6)
         error = floor + 70 * hard * distance + abs(generator.normal(0, 2.5))
-        common = {
+        common: dict[str, Any] = {
             "run_id": f"run{number:04d}",
             "pack": f"{row['arm']}-0",
             "started": datetime(2026, 11, 20, 9, tzinfo=UTC) + timedelta(seconds=number),

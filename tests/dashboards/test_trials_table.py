@@ -23,10 +23,10 @@ from dashboards.tracking import StudyRecord
 MakeLedger = Callable[..., pa.Table]
 MakeRecord = Callable[..., StudyRecord]
 
-COLUMNS = (
-    "study phase arm model optimizer draw seed sampler status error best_error epochs epochs_done run_id pack started "
-    "seconds key reason lr weight_decay"
-).split()
+COLUMNS = [
+    *("study", "phase", "arm", "model", "optimizer", "draw", "seed", "sampler", "status", "error", "best_error"),
+    *("epochs", "epochs_done", "run_id", "pack", "started", "seconds", "key", "reason", "lr", "weight_decay"),
+]
 
 
 def test_every_ledger_row_is_there_in_key_order(make_ledger: MakeLedger) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import stablesweep as ss
 from hypothesis import given
 from hypothesis import strategies as st
+
+import stablesweep as ss
 from search_spaces import unit_point
 from stablesweep.errors import LedgerError
 from stablesweep.ledger import hyperparameter_names, plan_trials, read_ledger, to_table, to_trials, write_ledger

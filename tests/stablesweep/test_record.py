@@ -3,6 +3,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from stablesweep.errors import StablesweepError
 from stablesweep.messages import EpochDone, TrialEnded, TrialStarted
 from stablesweep.record import Record

@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stablesweep as ss
 import yaml
 from click.testing import CliRunner
+
+import stablesweep as ss
 from stablesweep.cli import main
 from stablesweep.errors import StudyError
 from stablesweep.study_file import apply_settings, load_study, parse_yaml, read_study_file
