@@ -19,7 +19,8 @@ _EPOCH_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 def trial_records(runs: "Iterable[Run]") -> dict[str, TrialRecord]:
     """What each trial run says, by key; of several runs of one trial the newest that finished.
 
-    Warns, in the name of the caller's caller, about every key that has several runs. A result outranks a failure, which outranks an unfinished run.
+    Warns, in the name of the caller's caller, about every key that has several runs. A result outranks a failure, which
+    outranks an unfinished run.
     """
     chosen: dict[str, tuple[tuple[int, int, str], TrialRecord]] = {}
     several: set[str] = set()
@@ -62,7 +63,7 @@ def _record(run: "Run") -> TrialRecord:
 
 def _status(run: "Run") -> tuple[str, str | None]:
     """The trial's status and reason; a record that contradicts itself becomes ``lost``, which is no result."""
-    status, reason = run.data.tags.get(tags.STATUS), run.data.tags.get(tags.REASON)
+    status, reason = run.data.tags.get(tags.STATUS), run.data.tags.get(tags.REASON) or None
     if status not in tags.STATUSES:
         return "lost", f"its MLflow run has the unknown status {status!r}"
     if status == "completed" and not math.isfinite(run.data.metrics.get(tags.FINAL_ERROR, math.nan)):

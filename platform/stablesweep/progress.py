@@ -24,6 +24,15 @@ class ArmProgress:
     """Failed or lost."""
     best: float | None = None
     """Lowest final error of a completed trial, percent."""
+    epochs: int = 0
+    """Epochs of all trials."""
+    epochs_done: int = 0
+    """Those that are done, or that a finished trial does not need."""
+
+    @property
+    def percent(self) -> int:
+        """How much of the training is done, rounded down."""
+        return 100 * self.epochs_done // max(self.epochs, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +57,8 @@ class Snapshot:
             diverged=sum(arm.diverged for arm in self.arms),
             failed=sum(arm.failed for arm in self.arms),
             best=ranked[0].best if ranked else None,
+            epochs=sum(arm.epochs for arm in self.arms),
+            epochs_done=sum(arm.epochs_done for arm in self.arms),
         )
 
 
@@ -118,7 +129,8 @@ class Progress:
         arms: dict[str, ArmProgress] = {}
         for key, trial in self._trials.items():
             arm = arms.get(trial.arm, ArmProgress(arm=trial.arm, total=0))
-            arms[trial.arm] = _with_trial(arm, self._status.get(key, "pending"), self._errors.get(key))
+            status, error = self._status.get(key, "pending"), self._errors.get(key)
+            arms[trial.arm] = _with_trial(arm, trial.epochs, self._epochs.get(key, 0), status, error)
         return tuple(arms[name] for name in sorted(arms))
 
     def _left(self) -> float | None:
@@ -127,7 +139,7 @@ class Progress:
         return sum(_arm_seconds_left(self._trials, self._status, self._epochs, self._seconds)) / self.concurrent
 
 
-def _with_trial(arm: ArmProgress, status: str, error: float | None) -> ArmProgress:
+def _with_trial(arm: ArmProgress, epochs: int, epochs_done: int, status: str, error: float | None) -> ArmProgress:
     finished = status not in ("pending", "running")
     best = arm.best if error is None else min(error, arm.best if arm.best is not None else error)
     return replace(
@@ -138,6 +150,8 @@ def _with_trial(arm: ArmProgress, status: str, error: float | None) -> ArmProgre
         diverged=arm.diverged + (status == "diverged"),
         failed=arm.failed + (status in ("failed", "lost")),
         best=best,
+        epochs=arm.epochs + epochs,
+        epochs_done=arm.epochs_done + (epochs if finished else epochs_done),
     )
 
 

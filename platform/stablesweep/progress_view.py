@@ -29,7 +29,7 @@ def format_line(snapshot: Snapshot) -> str:
     """One line for a log file."""
     total = snapshot.total
     clock = f"[{int(snapshot.elapsed_s) // 60:02d}:{int(snapshot.elapsed_s) % 60:02d}]"
-    parts = [f"{clock} {total.finished}/{total.total} trials done", f"{total.running} running"]
+    parts = [f"{clock} {total.percent:3d} %, {total.finished}/{total.total} trials done", f"{total.running} running"]
     parts.append(f"{total.diverged} diverged")
     if total.failed:
         parts.append(f"{total.failed} failed or lost")
@@ -51,7 +51,7 @@ def _left(snapshot: Snapshot) -> str:
 def _table(name: str, snapshot: Snapshot) -> Table:
     table = Table(title=f"{name}: {format_line(snapshot)}", title_justify="left", title_style="", expand=False)
     table.add_column("arm")
-    for heading in ("done", "running", "diverged", "failed", "best error"):
+    for heading in ("trained", "done", "running", "diverged", "failed", "best error"):
         table.add_column(heading, justify="right")
     for arm in snapshot.arms:
         table.add_row(*_cells(arm))
@@ -60,7 +60,8 @@ def _table(name: str, snapshot: Snapshot) -> Table:
 
 def _cells(arm: ArmProgress) -> list[str]:
     best = "" if arm.best is None else f"{arm.best:.2f} %"
-    return [arm.arm, f"{arm.finished}/{arm.total}", str(arm.running), str(arm.diverged), str(arm.failed), best]
+    done = f"{arm.finished}/{arm.total}"
+    return [arm.arm, f"{arm.percent} %", done, str(arm.running), str(arm.diverged), str(arm.failed), best]
 
 
 @contextlib.contextmanager

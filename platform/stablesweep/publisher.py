@@ -189,6 +189,7 @@ class Publisher:
         run_tags = [RunTag(tags.STATUS, state.status), RunTag(tags.PACK, state.pack)]
         if state.status in FINAL:
             metrics += [Metric(name, value, int(clock * 1000), 0) for name, value in _final_metrics(state).items()]
+            # Empty where there is none: a trial that was lost and then completed had one.
             run_tags.append(RunTag(tags.REASON, state.reason or ""))
         for start in range(0, max(len(metrics), 1), 1000):
             self._client.log_batch(run_id, metrics=metrics[start : start + 1000], tags=run_tags if not start else [])

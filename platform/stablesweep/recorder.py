@@ -12,7 +12,7 @@ from stablesweep.publisher import Outage, Publisher
 from stablesweep.record import Record
 
 POLL_S = 0.3
-PUBLISH_EVERY_S = 3.0
+PUBLISH_EVERY_S = 10.0
 PATIENCE_S = 60.0
 """So long the end of a run waits for a tracking server that is away."""
 

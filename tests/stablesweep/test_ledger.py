@@ -116,7 +116,7 @@ def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.parquet"
     write_ledger(path, study())
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(LedgerError, match="damaged.*restore it"):
+    with pytest.raises(LedgerError, match=r"damaged.*restore it"):
         write_ledger(path, study())
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(LedgerError, match="it lacks key"):

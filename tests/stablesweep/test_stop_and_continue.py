@@ -10,12 +10,12 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
-from conftest import Ran, result_table, small_study
 
 import stablesweep as ss
 from dashboards import tags
 from stablesweep.home import Home
 from stablesweep.status import read_states
+from tests.support import Ran, result_table, small_study
 
 pytestmark = pytest.mark.cluster
 

@@ -154,7 +154,7 @@ def test_a_file_that_is_no_study(tmp_path: Path, text: str, words: list[str]) ->
 
 
 def test_a_missing_file_names_the_built_in_studies(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no such file.*quickstart"):
+    with pytest.raises(StudyError, match=r"no such file.*quickstart"):
         load_study(tmp_path / "none.yaml")
     with pytest.raises(StudyError, match="cannot be read"):
         load_study(tmp_path)

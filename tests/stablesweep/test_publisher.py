@@ -1,0 +1,153 @@
+"""Publishing to a real MLflow server that goes away and comes back. No Ray."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from dashboards import tags
+from dashboards.tracking import read_study
+from stablesweep.errors import TrackingError
+from stablesweep.ledger import Trial, to_trials, write_ledger
+from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
+from stablesweep.publisher import Publisher
+from stablesweep.record import Record
+from stablesweep.recorder import publish_all
+from tests.support import small_study
+
+
+class Server:
+    """An MLflow server process on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        give_up = time.monotonic() + 120
+        while time.monotonic() < give_up:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.3)
+        pytest.fail((self.folder / "server.log").read_text())
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def story(trial: Trial, epochs: int, status: str | None) -> list[Message]:
+    messages: list[Message] = [TrialStarted(key=trial.key, pack="p0", started=1_000_000.0)]
+    for number in range(1, epochs + 1):
+        error = 50.0 / number
+        messages.append(
+            EpochDone(key=trial.key, epoch=number, train_loss=1 / number, error=error, lr=0.1, seconds=0.25)
+        )
+    if status is not None:
+        final = 50.0 / epochs if status == "completed" else None
+        messages.append(
+            TrialEnded(
+                key=trial.key,
+                status=status,
+                error=final,
+                best_error=final,
+                epochs_done=epochs,
+                seconds=epochs / 4,
+                reason=None if status == "completed" else "why",
+            )
+        )
+    return messages
+
+
+def test_a_server_that_goes_away_loses_nothing_and_gets_nothing_twice(tmp_path: Path, server: Server) -> None:
+    study = small_study()
+    ledger = tmp_path / "ledger.parquet"
+    trials = to_trials(write_ledger(ledger, study))
+    record = Record(tmp_path / "record.db")
+    publisher = Publisher(server.uri, None, study, trials)
+    publisher.connect(record)
+    publisher.begin([ledger])
+
+    record.apply([message for trial in trials for message in story(trial, 1, None)])
+    assert publish_all(publisher, record, patience_s=0)
+    server.kill()
+    record.apply([message for trial in trials[:5] for message in story(trial, 2, "completed")])
+    assert not publish_all(publisher, record, patience_s=0)
+    record.apply([message for trial in trials[5:] for message in story(trial, 2, "diverged")])
+    server.start()
+    # As after a crash: a new publisher finds what is there, and a record that forgot what it published says it again.
+    again = Publisher(server.uri, None, study, trials)
+    again.connect(record)
+    for state in record.trials():
+        record.set_published(state.key, "", 0)
+    assert publish_all(again, record)
+    again.end(finished=True, timing={"total": 1.0})
+
+    found = read_study(server.uri, study.name)
+    assert found.trials["status"].to_pylist() == ["completed"] * 5 + ["diverged"] * 3
+    assert found.trials["error"].to_pylist() == [25.0] * 5 + [None] * 3
+    assert found.trials["seconds"].to_pylist() == [0.5] * 8
+    assert found.curves["error"].to_pylist() == [50.0, 25.0] * 8
+    assert found.timing == {"total": 1.0}
+
+    client = mlflow.MlflowClient(server.uri)
+    runs = client.search_runs([found.experiment_id], f"tags.`{tags.ROLE}` = 'trial'")
+    assert sorted(run.data.tags[tags.KEY] for run in runs) == [trial.key for trial in trials]
+    for run in runs:
+        history = client.get_metric_history(run.info.run_id, "error")
+        assert [(metric.step, metric.value) for metric in history] == [(1, 50.0), (2, 25.0)]
+
+
+def test_an_unused_port_is_refused_within_seconds(tmp_path: Path) -> None:
+    study = small_study()
+    record = Record(tmp_path / "record.db")
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9 cannot be reached.*MLFLOW_TRACKING_URI"):
+        Publisher("http://127.0.0.1:9", None, study, []).connect(record)
+
+
+def test_a_password_in_the_uri_is_not_shown(tmp_path: Path) -> None:
+    record = Record(tmp_path / "record.db")
+    with pytest.raises(TrackingError) as error:
+        Publisher("http://me:secret@127.0.0.1:9", None, small_study(), []).connect(record)
+    assert "secret" not in str(error.value)
+
+
+def test_a_deleted_experiment_is_named(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("small", artifact_location=str(tmp_path / "artifacts")))
+    record = Record(tmp_path / "record.db")
+    with pytest.raises(TrackingError, match="'small' was deleted"):
+        Publisher(uri, tmp_path, small_study(), []).connect(record)
