@@ -24,6 +24,9 @@ from stablesweep.record import Record
 from stablesweep.stopping import stop_on_signal
 from stablesweep.study import Study
 
+ALL_WORKERS = "all workers"
+"""Marks the activities whose seconds are summed over workers that run side by side."""
+
 
 @dataclass(kw_only=True, slots=True)
 class RunOutcome:
@@ -169,9 +172,9 @@ def _train(
             recorder.finish()
     finished = _finish_record(record, packs, {failure.name: failure.reason for failure in outcome.failures})
     _remove_checkpoints(folder, packs, finished)
-    watch.seconds |= progress.timing
-    spent = sum(progress.timing.values())
-    watch.seconds["pack start and stop"] = max(outcome.pack_seconds - spent, 0.0)
+    watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
+    rest = outcome.pack_seconds - sum(progress.timing.values())
+    watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)
     watch.seconds["recording"] += recorder.seconds
 
 

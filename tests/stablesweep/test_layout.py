@@ -1,5 +1,6 @@
 """The traps of a source root called ``platform``: see CONTRIBUTING.md."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -89,3 +90,16 @@ def test_public_names_are_importable() -> None:
     expected = {"Study", "SearchSpace", "LogUniform", "Uniform", "IntUniform", "Choice", "around", "register_model"}
     expected |= {"register_dataset", "run", "load"}
     assert expected <= set(stablesweep.__all__)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_documents_name_files_that_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = re.findall(r"(?:platform|search_spaces|trainables|dashboards|tests|docs|benchmarks)/[\w./-]*\w", text)
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_readme_begins_with_the_commands() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("    make quickstart") for line in lines[:25])
