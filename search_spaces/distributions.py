@@ -28,10 +28,22 @@ class Distribution(Protocol):
         ...
 
 
+def _is_number(value: object) -> bool:
+    # Beyond 2**53 a whole number is no float any more, and beyond 2**63 no column of a table.
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= 2**53
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) <= 2**64 else "a larger whole number"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _check_interval(kind: str, low: float, high: float) -> None:
     for bound in (low, high):
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
-            raise SpaceError(f"{kind}: the bounds must be finite numbers, got {bound!r}")
+        if not _is_number(bound):
+            raise SpaceError(f"{kind}: the bounds must be finite numbers of at most 2**53, got {_shown(bound)}")
     if not low < high:
         raise SpaceError(f"{kind}: low {low!r} is not below high {high!r}; swap or widen them")
 
@@ -127,6 +139,8 @@ class Choice:
             raise SpaceError(f"choice: all values must be of one type, got {list(values)!r}")
         if len(set(values)) < len(values):
             raise SpaceError(f"choice: a value stands twice in {list(values)!r}")
+        if any(not isinstance(value, (bool, str)) and not _is_number(value) for value in values):
+            raise SpaceError("choice: numbers must be finite and at most 2**53")
         as_float = kinds == {int, float}
         object.__setattr__(self, "values", tuple(float(v) if as_float else v for v in values))
 
@@ -151,8 +165,8 @@ def around(centre: float) -> LogUniform:
 
     Source: "Early Convolutions Help Transformers See Better", section 5.3 (the factors); log-uniform is our choice.
     """
-    if isinstance(centre, bool) or not isinstance(centre, (int, float)) or not 0 < centre < math.inf:
-        raise SpaceError(f"around: the centre must be a positive number, got {centre!r}")
+    if not _is_number(centre) or centre <= 0:
+        raise SpaceError(f"around: the centre must be a positive number, got {_shown(centre)}")
     return LogUniform(centre * LOW_FACTOR, centre * HIGH_FACTOR)
 
 

@@ -49,9 +49,9 @@ _STRIDES_18GF = (2, 2, 1, 2, 1, 2)
 
 VIT_SPECS: dict[str, VitSpec] = {
     # Own: the two architectures made small for 32 px images, a 4 x 4 grid of patches.
-    "vit_p_micro": VitSpec(width=48, heads=3, blocks=3, mlp_ratio=3, patch_size=8),
+    "vit_p_micro": VitSpec(width=32, heads=2, blocks=3, mlp_ratio=3, patch_size=8),
     "vit_c_micro": VitSpec(
-        width=48, heads=3, blocks=2, mlp_ratio=3, patch_size=8, stem_channels=(12, 24, 48), stem_strides=(2, 2, 2)
+        width=32, heads=2, blocks=2, mlp_ratio=3, patch_size=8, stem_channels=(8, 16, 32), stem_strides=(2, 2, 2)
     ),
     # arXiv:2106.14881v3, Table 1 and section 3.
     "vit_p_1gf": VitSpec(width=192, heads=3, blocks=12, mlp_ratio=3),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from stablesweep.errors import TrackingError, still_unpublished
 from stablesweep.home import Home
 from stablesweep.results import Results, load
 from stablesweep.study import Study
@@ -16,8 +17,11 @@ def run(study: Study | str | Path, home: str | Path | None = None, *, retry_lost
         home: Where everything is kept; ``$STABLESWEEP_HOME`` or ``./stablesweep-home`` by default.
         retry_lost: Train trials again that were lost with a machine or a process.
 
+    Ctrl-C stops it cleanly: the results are then those of the trials that are finished, and running again continues.
+
     Raises:
-        StablesweepError: If the study cannot be run, in one sentence; nothing was trained then.
+        StablesweepError: If the study cannot be run, or its results could not be published: one sentence that says
+            which, and what to do.
     """
     from rich.console import Console
 
@@ -26,6 +30,8 @@ def run(study: Study | str | Path, home: str | Path | None = None, *, retry_lost
 
     place = Home.at(home)
     chosen = study if isinstance(study, Study) else load_study(study)
-    run_study(chosen, place, Console(), retry_lost=retry_lost)
+    outcome = run_study(chosen, place, Console(), retry_lost=retry_lost)
+    if outcome.unpublished is not None:
+        raise TrackingError(still_unpublished(place, chosen.name, outcome.unpublished))
     make_report(place, chosen.name)
     return load(chosen.name, place.path)

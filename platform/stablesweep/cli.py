@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from stablesweep import __version__
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
 from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, Home
 
 if TYPE_CHECKING:
@@ -70,17 +70,15 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
     loaded = load_study(study, settings)
     console = _console()
     outcome = run_study(loaded, place, console, source=study, retry_lost=retry_lost)
-    if not outcome.published:
-        click.echo(
-            f"The tracking server did not answer; all results are safe in {place.study(loaded.name).record}. "
-            "Run again when it is back to publish them and make the report.",
-            err=True,
-        )
-        sys.exit(1)
+    if outcome.unpublished is not None:
+        raise TrackingError(still_unpublished(place, loaded.name, outcome.unpublished))
     _show_results(place, loaded.name, outcome.timing)
     if outcome.unfinished:
         click.echo(f"Stopped: {outcome.unfinished} trials are left; run the same command again to continue.")
         sys.exit(INTERRUPTED)
+    if outcome.lost:
+        click.echo(f"{outcome.lost} trials were lost; `run --retry-lost` trains them again.", err=True)
+        sys.exit(1)
 
 
 def _console() -> "Console":

@@ -7,6 +7,11 @@ StablesweepError        exit code 1
 └── TrackingError       the tracking server cannot be used: exit code 2
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stablesweep.home import Home
+
 
 class StablesweepError(Exception):
     """Base of the errors that end a command with a sentence instead of a traceback."""
@@ -36,3 +41,11 @@ class TrackingError(StablesweepError):
     """The MLflow tracking server cannot be reached or refuses the study."""
 
     exit_code = 2
+
+
+def still_unpublished(home: "Home", study: str, reason: str) -> str:
+    """The sentence for a run whose results MLflow does not have."""
+    return (
+        f"the tracking server did not take everything ({reason}); all results are safe in {home.study(study).record}, "
+        "run again when it is back to publish them and make the report."
+    )

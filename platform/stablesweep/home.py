@@ -81,6 +81,21 @@ class Home:
         return None if os.environ.get(TRACKING_VARIABLE) else self.path / "mlartifacts"
 
 
+def is_locked(folder: StudyFolder) -> bool:
+    """Whether a process on this machine runs the study now."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def locked(folder: StudyFolder) -> Iterator[None]:
     """Hold the study's folder for this process.

@@ -172,29 +172,39 @@ def write_ledger(path: Path, study: Study) -> pa.Table:
     table = to_table(study, plan_trials(study))
     if path.exists():
         before = read_ledger(path)
-        _check_extension(path, before, table)
+        check_extension(str(path), before, table)
         if before.equals(table, check_metadata=True):
             return before
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
     return table
 
 
-def _check_extension(path: Path, before: pa.Table, after: pa.Table) -> None:
+def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
+    """Nothing, if ``after`` holds every row of ``before`` unchanged and comes from the same seed, recipe and dataset.
+
+    Args:
+        where: What the message calls ``before``.
+        before: The ledger that is there.
+        after: The ledger that would take its place.
+
+    Raises:
+        LedgerError: Otherwise.
+    """
     way_out = "give the study another name, or use another --home"
     if before.schema.metadata.get(FINGERPRINT) != after.schema.metadata[FINGERPRINT]:
-        raise LedgerError(f"{path}: it was written with another seed, recipe or dataset; {way_out}.")
+        raise LedgerError(f"{where}: it was written with another seed, recipe or dataset; {way_out}.")
     now = {row["key"]: row for row in after.to_pylist()}
     for row in before.to_pylist():
         key = row["key"]
         if key not in now:
             raise LedgerError(
-                f"{path}: the trial {key} would leave the ledger; add its arm or draws again, or {way_out}."
+                f"{where}: the trial {key} would leave the ledger; add its arm or draws again, or {way_out}."
             )
         # An extension may add dimensions for new arms: those columns are null in the rows that were there.
         known = {name: value for name, value in now[key].items() if value is not None or name in row}
         changed = [name for name in known if known[name] != row.get(name)]
         if changed:
             raise LedgerError(
-                f"{path}: {changed[0]} of the trial {key} was {row.get(changed[0])!r} and would become "
+                f"{where}: {changed[0]} of the trial {key} was {row.get(changed[0])!r} and would become "
                 f"{known[changed[0]]!r}; {way_out}."
             )

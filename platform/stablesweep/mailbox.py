@@ -8,6 +8,7 @@ import ray
 from stablesweep.messages import Message
 
 MAILBOX_CPUS = 0
+ANSWER_WITHIN_S = 0.5
 
 
 class _Mailbox:
@@ -49,7 +50,7 @@ class Mailbox:
 
 
 class Outbox:
-    """A worker's end: sends and goes on; an answer is looked at when the next message goes out."""
+    """A worker's end: sends without waiting for the recorder; the answer says whether to stop."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -60,10 +61,10 @@ class Outbox:
         self._sent.append(self._actor.push.remote(list(messages)))
 
     def stop_requested(self) -> bool:
-        """Whether an answer that has arrived asks to stop. Does not wait."""
+        """Whether an answer asks to stop; waits a moment for the last one, so that a stop is seen in its epoch."""
         if not self._sent:
             return False
-        arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=0)
+        arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=ANSWER_WITHIN_S)
         return any(ray.get(arrived))
 
     def flush(self) -> bool:

@@ -12,9 +12,10 @@ from stablesweep.record import TrialState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmProgress:
-    """Counts of one arm's trials."""
+    """Counts of one arm's trials, or of all arms'."""
 
     arm: str
+    """The arm that ``best`` belongs to."""
     total: int
     finished: int = 0
     """Completed, diverged, failed or lost."""

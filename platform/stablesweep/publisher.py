@@ -1,11 +1,12 @@
 """From the local record to MLflow: one run a trial, under its arm, under its study."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from dashboards import tags
 from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
 from dashboards.formats import without_password
 from dashboards.tables import CURVES_SCHEMA
-from stablesweep.errors import TrackingError
-from stablesweep.ledger import Trial
+from stablesweep.errors import StablesweepError, TrackingError
+from stablesweep.ledger import Trial, check_extension, read_ledger, to_table
 from stablesweep.messages import FINAL
 from stablesweep.record import Record, TrialState
 from stablesweep.study import Study
@@ -52,6 +53,7 @@ class Publisher:
         self._trials = {trial.key: trial for trial in trials}
         self._client: Any = None
         self._arm_runs: dict[tuple[str, str], str] = {}
+        self._unsure: set[str] = set()
         self.experiment_id = ""
         self.study_run = ""
 
@@ -63,24 +65,28 @@ class Publisher:
         """
         # A server that goes away is met by our own retries, which training does not wait for.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        from mlflow.exceptions import MlflowException
 
         try:
             with quiet_mlflow():
                 self._client = self._open()
                 self.experiment_id = self._experiment()
                 self._find_runs(record)
+        except StablesweepError:
+            raise
         except TrackingUnreachable as error:
             raise TrackingError(f"{error} It is set by MLFLOW_TRACKING_URI; unset it to record in the home.") from error
-        except (MlflowException, OSError) as error:
+        # MLflow's, requests', SQLAlchemy's or a database driver's own error: all mean the same here.
+        except Exception as error:
             raise TrackingError(
                 f"the tracking store {without_password(self._uri)} cannot be used "
                 f"({' '.join(str(error).split())[:200]}); repair it, or set MLFLOW_TRACKING_URI to another one."
             ) from error
 
     def _open(self) -> "MlflowClient":
-        if self._artifact_root is None:
+        # Reading refuses an SQLite file that does not exist; writing makes it.
+        if not self._uri.startswith("sqlite"):
             return connect(self._uri)
         from mlflow import MlflowClient
 
@@ -97,6 +103,8 @@ class Publisher:
             raise TrackingError(
                 f"the MLflow experiment {name!r} was deleted; restore it there, or give the study another name."
             )
+        if str(found.experiment_id) == "0":
+            raise TrackingError(f"{name!r} is MLflow's own default experiment; give the study another name.")
         return str(found.experiment_id)
 
     def _find_runs(self, record: Record) -> None:
@@ -109,12 +117,24 @@ class Publisher:
                     self._arm_runs[run.data.tags[tags.PHASE], run.data.tags[tags.ARM]] = run.info.run_id
                 case "trial":
                     trial_runs[run.data.tags[tags.KEY]] = run.info.run_id
-        if not self.study_run:
+        if self.study_run:
+            self._check_same_study()
+        else:
             self.study_run = self._create_run(self._study.name, {tags.ROLE: "study", NOTE: self._study.description})
         for phase, arm in sorted({(trial.phase, trial.arm) for trial in self._trials.values()}):
             if (phase, arm) not in self._arm_runs:
                 self._arm_runs[phase, arm] = self._create_arm_run(phase, arm)
         record.publish_to(self.study_run, trial_runs)
+
+    def _check_same_study(self) -> None:
+        """Refuse to write into an experiment that another study of this name made, in another home, say."""
+        if tags.LEDGER_ARTIFACT not in {item.path for item in self._client.list_artifacts(self.study_run)}:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = self._client.download_artifacts(self.study_run, tags.LEDGER_ARTIFACT, folder)
+            theirs = read_ledger(Path(path))
+        where = f"{tags.LEDGER_ARTIFACT} of the MLflow experiment {self._study.name!r} at {without_password(self._uri)}"
+        check_extension(where, theirs, to_table(self._study, list(self._trials.values())))
 
     def _search_all(self) -> Iterable[Any]:
         token = None
@@ -138,24 +158,33 @@ class Publisher:
         run_tags = {tags.ROLE: "arm", tags.PHASE: phase, tags.ARM: arm, tags.MODEL: model, tags.OPTIMIZER: optimizer}
         return self._create_run(f"{phase} · {arm}", {**run_tags, PARENT: self.study_run})
 
-    def begin(self, files: Sequence[Path]) -> None:
-        """Mark the study's run as running, with the versions of now, and log files as its artifacts."""
-        for run_id in (self.study_run, *self._arm_runs.values()):
-            self._client.update_run(run_id, status="RUNNING")
-        for name, version in versions().items():
-            self._client.set_tag(self.study_run, f"{tags.VERSION}.{name}", version)
-        for file in files:
-            self.log_file(file)
+    def begin(self, files: Sequence[Path], *, training: bool) -> None:
+        """Log files as artifacts of the study's run; if it is going to train, mark it as running with these versions.
 
-    def log_file(self, file: Path) -> None:
-        """Log one file as an artifact of the study's run."""
-        self._client.log_artifact(self.study_run, str(file))
+        Raises:
+            TrackingError: If the server goes away just now.
+        """
+        with _server_errors(self._uri):
+            for file in files:
+                self._client.log_artifact(self.study_run, str(file))
+            if not training:
+                return
+            for run_id in (self.study_run, *self._arm_runs.values()):
+                self._client.update_run(run_id, status="RUNNING")
+            for name, version in versions().items():
+                self._client.set_tag(self.study_run, f"{tags.VERSION}.{name}", version)
 
-    def end(self, *, finished: bool, timing: Mapping[str, float]) -> None:
-        """Close the study's and the arms' runs, and log where the time went (seconds by activity)."""
-        self._client.log_dict(self.study_run, dict(timing), tags.TIMING_ARTIFACT)
-        for run_id in (*self._arm_runs.values(), self.study_run):
-            self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
+    def end(self, *, finished: bool, timing: Mapping[str, float] | None) -> None:
+        """Close the study's and the arms' runs, and log where the time went (seconds by activity), if it is known.
+
+        Raises:
+            TrackingError: If the server goes away just now.
+        """
+        with _server_errors(self._uri):
+            if timing is not None:
+                self._client.log_dict(self.study_run, dict(timing), tags.TIMING_ARTIFACT)
+            for run_id in (*self._arm_runs.values(), self.study_run):
+                self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
 
     def publish(self, record: Record) -> int:
         """Bring MLflow up to the record; returns how many trials had something new.
@@ -171,7 +200,7 @@ class Publisher:
         return len(news)
 
     def _publish_trial(self, record: Record, state: TrialState) -> None:
-        from mlflow.entities import Metric, RunTag
+        from mlflow.entities import Metric, Param, RunTag
 
         trial = self._trials.get(state.key)
         if trial is None:
@@ -191,8 +220,11 @@ class Publisher:
             metrics += [Metric(name, value, int(clock * 1000), 0) for name, value in _final_metrics(state).items()]
             # Empty where there is none: a trial that was lost and then completed had one.
             run_tags.append(RunTag(tags.REASON, state.reason or ""))
-        for start in range(0, max(len(metrics), 1), 1000):
-            self._client.log_batch(run_id, metrics=metrics[start : start + 1000], tags=run_tags if not start else [])
+        params = [Param(name, repr(value)) for name, value in trial.hyperparameters.items()]
+        for start in range(0, len(metrics), 1000):
+            self._client.log_batch(run_id, metrics=metrics[start : start + 1000])
+        # The status last: whoever reads it finds the numbers. The params every time: equal ones change nothing.
+        self._client.log_batch(run_id, params=params, tags=run_tags)
         if state.status in FINAL:
             self._client.set_terminated(run_id, RUN_STATUS[state.status], end_time=int(clock * 1000))
         elif state.status != (state.published or "running"):
@@ -200,8 +232,7 @@ class Publisher:
         record.set_published(state.key, state.status, epochs[-1].epoch if epochs else 0)
 
     def _create_trial_run(self, record: Record, trial: Trial, state: TrialState) -> str:
-        from mlflow.entities import Param
-
+        run_id = self._created_unseen(trial.key)
         run_tags = {
             tags.ROLE: "trial",
             tags.KEY: trial.key,
@@ -217,11 +248,18 @@ class Publisher:
             tags.PACK: state.pack,
             PARENT: self._arm_runs[trial.phase, trial.arm],
         }
-        run_id = self._create_run(f"{trial.arm} · draw {trial.draw:03d}", run_tags, state.started)
+        self._unsure.add(trial.key)
+        run_id = run_id or self._create_run(f"{trial.arm} · draw {trial.draw:03d}", run_tags, state.started)
+        self._unsure.discard(trial.key)
         record.set_run(trial.key, run_id)
-        params = [Param(name, repr(value)) for name, value in trial.hyperparameters.items()]
-        self._client.log_batch(run_id, params=params)
         return run_id
+
+    def _created_unseen(self, key: str) -> str | None:
+        """The run that a request made whose answer was lost, if there is one."""
+        if key not in self._unsure:
+            return None
+        found = self._client.search_runs([self.experiment_id], f"tags.`{tags.KEY}` = '{key}'")
+        return str(found[0].info.run_id) if found else None
 
     def _publish_curves(self, record: Record, states: Sequence[TrialState]) -> None:
         by_pack: dict[str, list[TrialState]] = {}
@@ -242,6 +280,19 @@ class Publisher:
             file = Path(folder) / f"{pack}.parquet"
             pq.write_table(pa.table(columns, schema=CURVES_SCHEMA), file)
             self._client.log_artifact(self._arm_runs[trial.phase, trial.arm], str(file), tags.CURVES_FOLDER)
+
+
+@contextlib.contextmanager
+def _server_errors(uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"the tracking store {without_password(uri)} went away ({' '.join(str(error).split())[:200]}); all results "
+            "are in the home, run again when it is back to publish them."
+        ) from error
 
 
 def versions() -> dict[str, str]:

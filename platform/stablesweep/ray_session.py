@@ -87,11 +87,3 @@ def concurrent_packs(pack: Pack) -> int:
             f"{total.get('GPU', 0):g}; lower pack.cpus or pack.gpus, or add nodes."
         )
     return fits
-
-
-def session_log_folder() -> str:
-    """Where this Ray session keeps the logs of its workers; empty if Ray does not run."""
-    import ray
-
-    node = getattr(ray._private.worker, "_global_node", None)
-    return str(node.get_logs_dir_path()) if node else ""

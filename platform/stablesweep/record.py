@@ -8,6 +8,8 @@ from pathlib import Path
 from stablesweep.errors import StablesweepError
 from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
 
+BUSY_S = 60.0
+"""So long a write waits for another process that holds the file."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
     key TEXT PRIMARY KEY, pack TEXT NOT NULL, started REAL NOT NULL, status TEXT NOT NULL,
@@ -60,12 +62,19 @@ class Record:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             self._connection.executescript(SCHEMA)
+            self._check()
         except (sqlite3.Error, OSError) as error:
-            raise StablesweepError(
-                f"{path}: the record cannot be opened ({error}); move it away to train its trials again."
-            ) from error
+            held = "locked" in str(error)
+            way_out = "end the process that holds it" if held else "move it away to train its trials again"
+            raise StablesweepError(f"{path}: the record cannot be opened ({error}); {way_out}.") from error
+
+    def _check(self) -> None:
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        self.trials()
 
     def close(self) -> None:
         """Close the file."""
@@ -122,14 +131,12 @@ class Record:
         )
         return [TrialState(**dict(zip(names, row, strict=True))) for row in self._connection.execute(query)]
 
-    def epochs(self, keys: Sequence[str], *, after: int = 0) -> list[EpochDone]:
-        """The epochs after number ``after`` of some trials, sorted by key and epoch."""
+    def epochs(self, keys: Sequence[str]) -> list[EpochDone]:
+        """The epochs of some trials, sorted by key and epoch."""
         rows: list[EpochDone] = []
         for key in sorted(keys):
-            query = (
-                "SELECT epoch, train_loss, error, lr, seconds FROM epochs WHERE key = ? AND epoch > ? ORDER BY epoch"
-            )
-            for epoch, train_loss, error, lr, seconds in self._connection.execute(query, (key, after)):
+            query = "SELECT epoch, train_loss, error, lr, seconds FROM epochs WHERE key = ? ORDER BY epoch"
+            for epoch, train_loss, error, lr, seconds in self._connection.execute(query, (key,)):
                 rows.append(EpochDone(key=key, epoch=epoch, train_loss=train_loss, error=error, lr=lr, seconds=seconds))
         return rows
 
@@ -149,6 +156,7 @@ class Record:
 
     def reopen_lost(self) -> int:
         """Make ``lost`` trials ``pending``, so that they are trained again; returns how many."""
+        self._connection.execute("DELETE FROM curves WHERE pack IN (SELECT pack FROM trials WHERE status = 'lost')")
         cursor = self._connection.execute("UPDATE trials SET status = 'pending', reason = NULL WHERE status = 'lost'")
         return cursor.rowcount
 

@@ -1,11 +1,13 @@
 """The recorder: takes messages from the mailbox, keeps them, shows them, and publishes them to MLflow."""
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stablesweep.errors import StablesweepError
 from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message
 from stablesweep.publisher import Outage, Publisher
@@ -39,8 +41,11 @@ class Recorder:
         self._stop, self._listener = stop, listener
         self._done = threading.Event()
         self._failure: BaseException | None = None
-        self.seconds = 0.0
-        """Time spent writing to the record and to MLflow."""
+        self._kept: list[Message] = []
+        self.collecting_s = 0.0
+        """Time spent writing to the record."""
+        self.publishing_s = 0.0
+        """Time spent writing to MLflow."""
         self._threads = [
             threading.Thread(target=self._guard, args=(work,), name=f"stablesweep-{work.__name__}", daemon=True)
             for work in (self._collect, self._publish)
@@ -64,6 +69,8 @@ class Recorder:
             work()
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread by finish()
             self._failure = self._failure or error
+            # Nobody listens any more: what is trained from here on would be lost.
+            self._stop.set()
 
     def _collect(self) -> None:
         record, told = Record(self._path), False
@@ -73,25 +80,38 @@ class Recorder:
                     self._mailbox.stop()
                     told = True
                 self._take(record)
-            self._take(record)
+            self._take(record, PATIENCE_S)
         finally:
             record.close()
 
-    def _take(self, record: Record) -> None:
-        messages = self._mailbox.drain()
-        if not messages:
-            return
-        began = time.monotonic()
-        record.apply(messages)
-        self.seconds += time.monotonic() - began
-        self._listener(messages)
+    def _take(self, record: Record, patience_s: float = 0.0) -> None:
+        """Make the waiting messages durable; a file that cannot be written now is tried again with the next ones."""
+        self._kept.extend(self._mailbox.drain())
+        give_up = time.monotonic() + patience_s
+        while self._kept:
+            began = time.monotonic()
+            try:
+                record.apply(self._kept)
+            except sqlite3.OperationalError as error:
+                if patience_s and time.monotonic() > give_up:
+                    raise StablesweepError(
+                        f"{self._path}: cannot be written ({error}); make room or release the file, then run again: "
+                        "what is not in it will be trained again."
+                    ) from error
+                if not patience_s:
+                    return
+                time.sleep(1)
+                continue
+            self._listener(self._kept)
+            self._kept = []
+            self.collecting_s += time.monotonic() - began
 
     def _publish(self) -> None:
         record, outage = Record(self._path), Outage()
         try:
             while not self._done.wait(PUBLISH_EVERY_S):
                 if outage.over():
-                    self.seconds += publish_once(self._publisher, record, outage)
+                    self.publishing_s += publish_once(self._publisher, record, outage)
         finally:
             record.close()
 
@@ -110,17 +130,21 @@ def publish_once(publisher: Publisher, record: Record, outage: Outage) -> float:
     return time.monotonic() - began
 
 
-def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIENCE_S) -> bool:
-    """Publish everything, waiting for a server that is away; False if it stayed away for ``patience_s`` seconds."""
+def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIENCE_S) -> str | None:
+    """Publish everything, waiting for a server that is away.
+
+    Returns:
+        None if MLflow has everything; after ``patience_s`` seconds without success, what the last attempt said.
+    """
     from mlflow.exceptions import MlflowException
 
     give_up = time.monotonic() + patience_s
     while True:
         try:
             publisher.publish(record)
-            return True
+            return None
         except (MlflowException, OSError) as error:
             logger.info("the tracking server did not answer: %s", error)
             if time.monotonic() > give_up:
-                return False
+                return " ".join(str(error).split())[:300]
             time.sleep(2)

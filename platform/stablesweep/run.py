@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
@@ -22,8 +22,13 @@ from stablesweep.publisher import Publisher
 from stablesweep.ray_session import concurrent_packs, prepare_environment, ray_session
 from stablesweep.record import Record
 from stablesweep.stopping import stop_on_signal
-from stablesweep.study import Study
+from stablesweep.study import Arm, Study
 
+if TYPE_CHECKING:
+    from trainables import ImageData
+
+CORNERS = (0.0, 0.5, 1 - 2**-53)
+"""Unit coordinates at which a space is tried out before anything is trained."""
 ALL_WORKERS = "all workers"
 """Marks the activities whose seconds are summed over workers that run side by side."""
 
@@ -36,8 +41,10 @@ class RunOutcome:
     """Trials that got their result in this run."""
     unfinished: int = 0
     """Trials without a result: the run was stopped."""
-    published: bool = True
-    """Whether MLflow has everything."""
+    lost: int = 0
+    """Trials that were lost with a machine or a process, in this run or before."""
+    unpublished: str | None = None
+    """Why MLflow does not have everything; None if it has."""
     timing: dict[str, float] = field(default_factory=dict)
     """Seconds by activity, in the order in which they are shown."""
 
@@ -94,18 +101,38 @@ def run_study(
 
 
 def check_data(study: Study, source: str) -> None:
-    """Load the study's data once, here, before any compute is spent.
+    """Load the study's data and build each arm once, here, before any compute is spent.
 
     Raises:
-        StudyError: If it cannot be loaded, or an epoch would have no batch.
+        StudyError: If the data cannot be loaded, an epoch would have no batch, or an arm cannot be built for it.
     """
     from trainables import batch_order, load_dataset
 
     try:
         data = load_dataset(study.dataset.name, **study.dataset.options)
         batch_order(len(data.train_images), study.recipe.batch_size, study_seed=study.seed, epoch=1)
+        for arm in study.arms:
+            _check_arm(study, arm, data)
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
+
+
+def _check_arm(study: Study, arm: Arm, data: "ImageData") -> None:
+    import torch
+
+    from trainables import VIT_SPECS, create_model, create_optimizer
+
+    # A user's model that raises makes its trials failed, which is a finding; a built-in one does not fit the images.
+    if arm.model in VIT_SPECS:
+        with torch.device("meta"):
+            create_model(arm.model, num_classes=data.num_classes, image_size=data.image_size, in_channels=data.channels)
+    space = study.space_of(arm)
+    for unit in CORNERS:
+        values = space.from_unit(dict.fromkeys(space, unit))
+        try:
+            create_optimizer(arm.optimizer, torch.nn.Linear(1, 1), values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"space: the arm {arm.name} cannot train with {values}: {error}") from error
 
 
 def _run(
@@ -117,9 +144,9 @@ def _run(
         publisher.connect(record)
     before = {state.key for state in record.trials() if state.status in FINAL}
     packs = make_packs(trials, study.pack.size, before)
+    with watch.time("recording"):
+        publisher.begin([folder.ledger, folder.study_file], training=bool(packs))
     if packs:
-        with watch.time("recording"):
-            publisher.begin([folder.ledger, folder.study_file])
         _announce(study, trials, packs, before, console)
         _train(study, folder, trials, packs, record, publisher, watch, console)
     else:
@@ -153,7 +180,8 @@ def _train(
         from stablesweep.mailbox import Mailbox
         from stablesweep.recorder import Recorder
     progress = Progress(trials, record.trials())
-    with stop_on_signal(progress.stop), shown(study.name, progress, console), _timed_session(watch):
+    # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
+    with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
         progress.concurrent = concurrent_packs(study.pack)
         mailbox = Mailbox()
         recorder = Recorder(folder.record, publisher, mailbox, progress.stop, progress.note)
@@ -175,7 +203,7 @@ def _train(
     watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
     rest = outcome.pack_seconds - sum(progress.timing.values())
     watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)
-    watch.seconds["recording"] += recorder.seconds
+    watch.seconds["recording"] += recorder.collecting_s + recorder.publishing_s
 
 
 @contextmanager
@@ -224,15 +252,27 @@ def _finish_record(record: Record, packs: Sequence[TrialPack], failures: dict[st
         The keys of all trials that have a result.
     """
     final = {state.key for state in record.trials() if state.status in FINAL}
+    lost = [(trial.key, pack.name) for pack in packs if pack.name in failures for trial in pack.trials]
     messages: list[Message] = []
-    for pack in packs:
-        for trial in pack.trials:
-            if pack.name in failures and trial.key not in final:
-                messages.append(TrialStarted(key=trial.key, pack=pack.name, started=time.time()))
-                messages.append(TrialEnded(key=trial.key, status="lost", reason=failures[pack.name]))
+    for key, pack_name in lost:
+        if key not in final:
+            messages.append(TrialStarted(key=key, pack=pack_name, started=time.time()))
+            messages.append(_lost(key, record, failures[pack_name]))
     record.apply(messages)
     record.pause()
     return final
+
+
+def _lost(key: str, record: Record, reason: str) -> TrialEnded:
+    epochs = record.epochs([key])
+    return TrialEnded(
+        key=key,
+        status="lost",
+        best_error=min((epoch.error for epoch in epochs), default=None),
+        epochs_done=len(epochs),
+        seconds=sum(epoch.seconds for epoch in epochs),
+        reason=reason,
+    )
 
 
 def _remove_checkpoints(folder: StudyFolder, packs: Sequence[TrialPack], finished: set[str]) -> None:
@@ -247,13 +287,18 @@ def _close(
 ) -> RunOutcome:
     from stablesweep.recorder import publish_all
 
-    final = {state.key for state in record.trials() if state.status in FINAL}
-    outcome = RunOutcome(trained=len(final - before), unfinished=len({trial.key for trial in trials} - final))
+    states = {state.key: state.status for state in record.trials()}
+    final = {key for key, status in states.items() if status in FINAL}
+    outcome = RunOutcome(
+        trained=len(final - before),
+        unfinished=len({trial.key for trial in trials} - final),
+        lost=sum(status == "lost" for status in states.values()),
+    )
     with watch.time("recording"):
-        outcome.published = publish_all(publisher, record)
+        outcome.unpublished = publish_all(publisher, record)
     outcome.timing = {**watch.seconds, "total": watch.total()}
-    if outcome.published and trained:
-        publisher.end(finished=not outcome.unfinished, timing=outcome.timing)
+    if outcome.unpublished is None:
+        publisher.end(finished=not outcome.unfinished, timing=outcome.timing if trained else None)
     return outcome
 
 

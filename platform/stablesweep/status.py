@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dashboards.tags import STATUSES
 from dashboards.terminal import text_table
 from stablesweep.errors import LedgerError
-from stablesweep.home import Home
+from stablesweep.home import Home, is_locked
 from stablesweep.ledger import read_ledger, to_trials
 from stablesweep.record import Record, TrialState
 
@@ -54,10 +54,14 @@ def read_status(home: Home, name: str) -> StudyStatus:
         known = ", ".join(home.study_names()) or "none"
         raise LedgerError(f"{home.path}: no study {name!r} here (studies: {known}); run it first or give its --home.")
     states = read_states(home, name)
+    # What a killed process left behind does not run any more.
+    alive = is_locked(home.study(name))
     arms: dict[str, Counter[str]] = {}
     for trial in to_trials(read_ledger(ledger)):
         state = states.get(trial.key)
-        arms.setdefault(trial.arm, Counter())[state.status if state else "pending"] += 1
+        status = state.status if state else "pending"
+        status = "pending" if status == "running" and not alive else status
+        arms.setdefault(trial.arm, Counter())[status] += 1
     unpublished = sum(
         state.status != state.published or state.last_epoch > state.published_epoch for state in states.values()
     )

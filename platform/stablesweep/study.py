@@ -16,7 +16,14 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        validate_default=True,
+    )
 
 
 class Arm(_Strict):
@@ -46,7 +53,7 @@ class Arm(_Strict):
 class Dataset(_Strict):
     """The images to train on: a registered name and the options of its factory."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
     name: str
 
     @field_validator("name")
@@ -90,6 +97,13 @@ class Pack(_Strict):
     """So often a pack whose worker died is taken up again from its checkpoint."""
     checkpoint_every_s: float = Field(default=30, ge=0)
     """Seconds between checkpoints of a pack (at the end of an epoch)."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _gpus_are_whole_or_a_share(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"{gpus:g} GPUs cannot be given; use a share below 1 or a whole number")
+        return gpus
 
 
 def _space_node(value: object, handler: Any) -> object:
@@ -176,7 +190,18 @@ class Study(_Strict):
                 raise ValueError(f"space.{key}: no arm has this optimizer or name; the arms are {self._arm_list()}")
         for arm in self.arms:
             self._check_dimensions(arm)
+        self._check_kinds()
         return self
+
+    def _check_kinds(self) -> None:
+        """One hyperparameter is one column of the trials table: a number, a text or a truth value in every arm."""
+        kinds: dict[str, type] = {}
+        for arm in self.arms:
+            for name, distribution in self.space_of(arm).items():
+                kind = type(distribution.from_unit(0.0))
+                kind = float if kind is int else kind
+                if kinds.setdefault(name, kind) is not kind:
+                    raise ValueError(f"space.{name}: it is {kind.__name__} in {arm.name} and another type before it")
 
     def _arm_list(self) -> str:
         return ", ".join(arm.name for arm in self.arms)

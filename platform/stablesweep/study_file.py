@@ -43,7 +43,11 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 def parse_yaml(text: str) -> Any:
     """The plain values in a YAML text. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        # What PyYAML's constructors raise for a date that is none, a key that cannot be hashed, endless nesting ...
+        raise yaml.YAMLError(f"a value cannot be read ({type(error).__name__}: {str(error)[:100]})") from error
 
 
 def read_study_file(path: str | Path) -> tuple[str, dict[str, Any]]:
@@ -69,7 +73,7 @@ def read_study_file(path: str | Path) -> tuple[str, dict[str, Any]]:
 
 def _read_text(path: str | Path) -> tuple[str, str]:
     file = Path(path)
-    if str(path) in BUILT_IN and not file.exists():
+    if str(path) in BUILT_IN and not file.is_file():
         return f"built-in study {path}", resources.files("stablesweep.studies").joinpath(f"{path}.yaml").read_text()
     try:
         return str(path), file.read_text(encoding="utf-8")
@@ -77,7 +81,7 @@ def _read_text(path: str | Path) -> tuple[str, str]:
         raise StudyError(
             f"{path}: no such file; give a study file, or a built-in study: {', '.join(BUILT_IN)}."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"{path}: cannot be read as text: {_one_line(error)}.") from error
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from dashboards import tags
 from dashboards.tracking import read_study
-from stablesweep.errors import TrackingError
+from stablesweep.errors import LedgerError, TrackingError
 from stablesweep.ledger import Trial, to_trials, write_ledger
 from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
 from stablesweep.publisher import Publisher
@@ -98,13 +98,13 @@ def test_a_server_that_goes_away_loses_nothing_and_gets_nothing_twice(tmp_path: 
     record = Record(tmp_path / "record.db")
     publisher = Publisher(server.uri, None, study, trials)
     publisher.connect(record)
-    publisher.begin([ledger])
+    publisher.begin([ledger], training=True)
 
     record.apply([message for trial in trials for message in story(trial, 1, None)])
-    assert publish_all(publisher, record, patience_s=0)
+    assert publish_all(publisher, record, patience_s=0) is None
     server.kill()
     record.apply([message for trial in trials[:5] for message in story(trial, 2, "completed")])
-    assert not publish_all(publisher, record, patience_s=0)
+    assert publish_all(publisher, record, patience_s=0) is not None
     record.apply([message for trial in trials[5:] for message in story(trial, 2, "diverged")])
     server.start()
     # As after a crash: a new publisher finds what is there, and a record that forgot what it published says it again.
@@ -112,7 +112,7 @@ def test_a_server_that_goes_away_loses_nothing_and_gets_nothing_twice(tmp_path: 
     again.connect(record)
     for state in record.trials():
         record.set_published(state.key, "", 0)
-    assert publish_all(again, record)
+    assert publish_all(again, record) is None
     again.end(finished=True, timing={"total": 1.0})
 
     found = read_study(server.uri, study.name)
@@ -151,3 +151,39 @@ def test_a_deleted_experiment_is_named(tmp_path: Path) -> None:
     record = Record(tmp_path / "record.db")
     with pytest.raises(TrackingError, match="'small' was deleted"):
         Publisher(uri, tmp_path, small_study(), []).connect(record)
+
+
+def test_another_study_of_the_same_name_is_not_written_over(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/shared.db"
+
+    def publisher(seed: int) -> tuple[Publisher, Record, Path]:
+        study = small_study(seed=seed)
+        ledger = tmp_path / str(seed) / "ledger.parquet"
+        trials = to_trials(write_ledger(ledger, study))
+        return Publisher(uri, tmp_path / "artifacts", study, trials), Record(tmp_path / str(seed) / "record.db"), ledger
+
+    mine, record, ledger = publisher(0)
+    mine.connect(record)
+    mine.begin([ledger], training=True)
+    other, other_record, _ = publisher(1)
+    with pytest.raises(LedgerError, match="another seed"):
+        other.connect(other_record)
+    again, _, _ = publisher(0)
+    again.connect(record)
+    assert again.study_run == mine.study_run
+
+
+def test_hyperparameters_are_published_even_if_the_first_attempt_died(tmp_path: Path) -> None:
+    study = small_study()
+    trials = to_trials(write_ledger(tmp_path / "ledger.parquet", study))
+    record = Record(tmp_path / "record.db")
+    publisher = Publisher(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", study, trials)
+    publisher.connect(record)
+    publisher.begin([tmp_path / "ledger.parquet"], training=True)
+    record.apply(story(trials[0], 2, "completed"))
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run = client.create_run(publisher.experiment_id, tags={tags.ROLE: "trial", tags.KEY: trials[0].key})
+    record.set_run(trials[0].key, run.info.run_id)
+    assert publish_all(publisher, record) is None
+    params = client.get_run(run.info.run_id).data.params
+    assert {name: float(value) for name, value in params.items()} == trials[0].hyperparameters

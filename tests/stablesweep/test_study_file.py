@@ -1,14 +1,17 @@
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 import stablesweep as ss
 from stablesweep.cli import main
 from stablesweep.errors import StudyError
-from stablesweep.study_file import apply_settings, load_study, parse_yaml, read_study_file
+from stablesweep.study_file import apply_settings, load_study, make_study, parse_yaml, read_study_file
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -74,6 +77,13 @@ def test_settings_override_keys() -> None:
     assert study.space_of(study.arms[1])["lr"] == ss.around(0.01)
 
 
+def nested(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    words = ["lr", "adamw", "stability", "draws", "around", "choice", "uniform", "int_uniform", "models", "optimizers"]
+    return st.lists(values, max_size=3) | st.dictionaries(
+        st.sampled_from(words) | st.text(max_size=5), values, max_size=3
+    )
+
+
 def edited(**changes: Any) -> dict[str, Any]:
     values = yaml.safe_load(yaml.safe_dump(GOOD))
     for key, value in changes.items():
@@ -113,6 +123,15 @@ BAD = [
     (edited(dataset={"name": "digits", "image_size": "big"}), ["image_size"]),
     (edited(recipe={"batch_size": 5000}), ["batch_size"]),
     (edited(pack={"size": -1}), ["pack.size"]),
+    (edited(pack={"gpus": 1.5}), ["pack.gpus", "whole number"]),
+    (edited(pack={"cpus": float("inf")}), ["pack.cpus", "finite"]),
+    (edited(seed=True), ["seed", "integer"]),
+    (edited(phases={"stability": {"draws": "24", "epochs": 2}}), ["phases.stability.draws", "integer"]),
+    (edited(dataset={"name": "digits", "image_size": 30}), ["30", "patch"]),
+    (edited(space={**GOOD["space"], "lr": {"uniform": [-1, 1]}}), ["vit_p_micro/sgd", "lr"]),
+    (edited(space={**GOOD["space"], "lr": {"choice": ["a", "b"]}}), ["space.lr", "another type"]),
+    (edited(space={**GOOD["space"], "lr": {"int_uniform": [0, 10**30]}}), ["space.lr", "2**53"]),
+    (edited(space={**GOOD["space"], "lr": {"around": 10**400}}), ["space.lr", "positive number"]),
 ]
 
 
@@ -141,6 +160,10 @@ def test_a_bad_study_file_gets_one_sentence_before_ray_starts(
         ("name: a\nname: b\n", ["'name' stands twice", "line 2"]),
         ("name: !!python/object/apply:os.system [true]", ["not valid YAML"]),
         ("\0", ["not valid YAML"]),
+        ("name: 2020-13-45", ["not valid YAML"]),
+        ("{}: 1", ["not valid YAML"]),
+        ("name: !!int zz", ["not valid YAML"]),
+        ("a: " + "[" * 3000, ["not valid YAML"]),
     ],
 )
 def test_a_file_that_is_no_study(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -158,6 +181,15 @@ def test_a_missing_file_names_the_built_in_studies(tmp_path: Path) -> None:
         load_study(tmp_path / "none.yaml")
     with pytest.raises(StudyError, match="cannot be read"):
         load_study(tmp_path)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9), nested, max_leaves=9)
+)
+def test_nothing_in_a_study_gives_anything_but_a_sentence(value: Any) -> None:
+    for key in (*GOOD, "recipe", "pack", "other"):
+        with contextlib.suppress(StudyError):
+            make_study({**GOOD, key: value}, "file")
 
 
 @pytest.mark.parametrize("setting", ["pack", "=3", "pack..size=3", "name.x=1", "pack.size=["])

@@ -47,7 +47,7 @@ def test_every_size_pairs_a_patchify_model_with_a_conv_model_of_one_block_fewer(
 def test_micro_models_have_a_4_by_4_grid_and_a_class_token(name: str) -> None:
     model = micro(name)
     assert model.patch_embed.grid_size == (4, 4)
-    assert model.patch_embed(torch.zeros(2, 1, 32, 32)).shape == (2, 16, 48)
+    assert model.patch_embed(torch.zeros(2, 1, 32, 32)).shape == (2, 16, 32)
     assert model.pos_embed.shape == (1, 17, 48)
     assert model.cls_token.shape == (1, 1, 48)
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 10)
@@ -62,7 +62,7 @@ def test_the_conv_stem_layer_by_layer() -> None:
     layers = list(stem.convs)
     assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 3
     convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    assert [(c.in_channels, c.out_channels) for c in convs] == [(1, 12), (12, 24), (24, 48)]
+    assert [(c.in_channels, c.out_channels) for c in convs] == [(1, 8), (8, 16), (16, 32)]
     assert {(c.kernel_size, c.stride, c.padding, c.bias) for c in convs} == {((3, 3), (2, 2), (1, 1), None)}
     assert {(n.eps, n.momentum) for n in layers if isinstance(n, nn.BatchNorm2d)} == {(1e-5, 0.1)}
     assert (stem.proj.kernel_size, stem.proj.stride, stem.proj.bias is not None) == ((1, 1), (1, 1), True)
@@ -178,7 +178,7 @@ def test_logits_and_gradients_equal_torchvisions(name: str) -> None:
     ("changes", "message"),
     [
         ({"image_size": 30}, "30 px is not a multiple of the patch size 8 px"),
-        ({"heads": 5}, "heads: 5 does not divide the width 48"),
+        ({"heads": 5}, "heads: 5 does not divide the width 32"),
         ({"patch_size": 4}, r"\(2, 2, 2\) multiply to 8, expected patch_size = 4"),
         ({"stem_channels": (8,)}, "got 3 strides for 1 stem_channels"),
         ({"blocks": 0}, "must be positive"),

@@ -1,0 +1,93 @@
+"""The recorder's thread that makes messages durable, against a real SQLite file that another process holds."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from stablesweep import recorder as recorder_module
+from stablesweep.errors import StablesweepError
+from stablesweep.mailbox import Mailbox
+from stablesweep.messages import Message, TrialStarted
+from stablesweep.publisher import Publisher
+from stablesweep.record import Record
+from stablesweep.recorder import Recorder
+
+
+class Box:
+    """Messages as a mailbox gives them, without a Ray actor behind it."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Message] = []
+        self.stopped = False
+
+    def drain(self) -> list[Message]:
+        """All messages since the last call."""
+        messages, self.waiting = self.waiting, []
+        return messages
+
+    def stop(self) -> None:
+        """Remember that the workers were asked to stop."""
+        self.stopped = True
+
+
+def started(key: str) -> TrialStarted:
+    return TrialStarted(key=key, pack="p", started=1.0)
+
+
+def make(path: Path, box: Box, stop: threading.Event) -> tuple[Recorder, list[Message]]:
+    Record(path).close()
+    heard: list[Message] = []
+    recorder = Recorder(path, cast(Publisher, None), cast(Mailbox, box), stop, heard.extend)
+    return recorder, heard
+
+
+def wait_until(check: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def test_a_locked_record_loses_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stablesweep.record.BUSY_S", 0.1)
+    box, stop = Box(), threading.Event()
+    recorder, heard = make(tmp_path / "record.db", box, stop)
+    recorder.start()
+    box.waiting = [started("before")]
+    wait_until(lambda: len(heard) == 1)
+    other = sqlite3.connect(tmp_path / "record.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    box.waiting = [started("a")]
+    time.sleep(1)
+    assert len(heard) == 1
+    other.execute("COMMIT")
+    box.waiting = [started("b")]
+    wait_until(lambda: len(heard) == 3)
+    stop.set()
+    wait_until(lambda: box.stopped)
+    recorder.finish()
+    assert [state.key for state in Record(tmp_path / "record.db").trials()] == ["a", "b", "before"]
+
+
+def test_a_record_that_stays_locked_ends_the_run_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stablesweep.record.BUSY_S", 0.1)
+    monkeypatch.setattr(recorder_module, "PATIENCE_S", 1.0)
+    box, stop = Box(), threading.Event()
+    recorder, heard = make(tmp_path / "record.db", box, stop)
+    recorder.start()
+    box.waiting = [started("before")]
+    wait_until(lambda: len(heard) == 1)
+    other = sqlite3.connect(tmp_path / "record.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    box.waiting = [started("a")]
+    with pytest.raises(StablesweepError, match=r"record\.db: cannot be written .*run again"):
+        recorder.finish()
+    assert stop.is_set()
+    assert len(heard) == 1
