@@ -39,13 +39,6 @@ def started(key: str) -> TrialStarted:
     return TrialStarted(key=key, pack="p", started=1.0)
 
 
-def make(path: Path, box: Box, stop: threading.Event) -> tuple[Recorder, list[Message]]:
-    Record(path).close()
-    heard: list[Message] = []
-    recorder = Recorder(path, cast(Publisher, None), cast(Mailbox, box), stop, heard.extend)
-    return recorder, heard
-
-
 def wait_until(check: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 30
     while not check():
@@ -53,15 +46,23 @@ def wait_until(check: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_locked_record_loses_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stablesweep.record.BUSY_S", 0.1)
-    box, stop = Box(), threading.Event()
-    recorder, heard = make(tmp_path / "record.db", box, stop)
+def start_and_lock(path: Path, box: Box, stop: threading.Event) -> tuple[Recorder, list[Message], sqlite3.Connection]:
+    """A recorder that has taken one message, and another process's hold on its file."""
+    Record(path).close()
+    heard: list[Message] = []
+    recorder = Recorder(path, cast(Publisher, None), cast(Mailbox, box), stop, heard.extend)
     recorder.start()
     box.waiting = [started("before")]
     wait_until(lambda: len(heard) == 1)
-    other = sqlite3.connect(tmp_path / "record.db", isolation_level=None)
+    other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
+    return recorder, heard, other
+
+
+def test_a_locked_record_loses_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stablesweep.record.BUSY_S", 0.1)
+    box, stop = Box(), threading.Event()
+    recorder, heard, other = start_and_lock(tmp_path / "record.db", box, stop)
     box.waiting = [started("a")]
     time.sleep(1)
     assert len(heard) == 1
@@ -80,12 +81,7 @@ def test_a_record_that_stays_locked_ends_the_run_with_a_sentence(
     monkeypatch.setattr("stablesweep.record.BUSY_S", 0.1)
     monkeypatch.setattr(recorder_module, "PATIENCE_S", 1.0)
     box, stop = Box(), threading.Event()
-    recorder, heard = make(tmp_path / "record.db", box, stop)
-    recorder.start()
-    box.waiting = [started("before")]
-    wait_until(lambda: len(heard) == 1)
-    other = sqlite3.connect(tmp_path / "record.db", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
+    recorder, heard, _other = start_and_lock(tmp_path / "record.db", box, stop)
     box.waiting = [started("a")]
     with pytest.raises(StablesweepError, match=r"record\.db: cannot be written .*run again"):
         recorder.finish()
