@@ -16,6 +16,9 @@ from tests.support import Ran, run_here, small_study
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "STABLESWEEP_HOME", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
+    # What a test registers is gone after it.
+    monkeypatch.setattr("trainables.registry._user_models", {})
+    monkeypatch.setattr("trainables.registry._user_datasets", {})
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_micro_models_have_a_4_by_4_grid_and_a_class_token(name: str) -> None:
     assert model.patch_embed.grid_size == (4, 4)
     assert model.patch_embed(torch.zeros(2, 1, 32, 32)).shape == (2, 16, 32)
     assert model.pos_embed.shape == (1, 17, 32)
-    assert model.cls_token.shape == (1, 1, 48)
+    assert model.cls_token.shape == (1, 1, 32)
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 10)
     norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
     assert len(norms) == 2 * len(model.blocks) + 1
