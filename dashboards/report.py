@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from dashboards import leaderboard, optimizer_gap
 from dashboards.colours import arm_styles
@@ -17,6 +20,7 @@ from dashboards.report_tables import (
     arm_table,
     gap_table,
     leaderboard_table,
+    length_table,
     origin_rows,
     share_table,
     timing_rows,
@@ -52,7 +56,7 @@ def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
     plotly_js, script = get_plotlyjs(), loader.get_source(environment, "report.js")[0]
     return environment.get_template("report.html").render(
         summary=summary,
-        headline=_headline(summary),
+        headline=_headline(record.trials),
         max_verdicts=MAX_VERDICTS,
         edf_caption=_edf_caption(summary),
         figures=_figures(record, summary),
@@ -60,7 +64,7 @@ def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
         gap_caption=optimizer_gap.CAPTION,
         leaderboard_caption=leaderboard.CAPTION,
         timing=timing_rows(record.timing),
-        origin=origin_rows(record, phase),
+        origin=origin_rows(record),
         study_yaml=record.study_yaml,
         colours={arm: style.colour for arm, style in arm_styles(arms_of(record.trials, phase)).items()},
         scripts=[plotly_js, script],
@@ -103,20 +107,18 @@ def _tables(record: StudyRecord, summary: StudySummary) -> Mapping[str, Table]:
         "shares": share_table(summary),
         "gap": gap_table(summary),
         "leaderboard": leaderboard_table(summary),
+        "lengths": length_table(summary),
         "unfinished": unfinished_table(record.trials, summary.phase),
     }
 
 
-def _headline(summary: StudySummary) -> str:
-    edfs = [arm.edf for arm in summary.arms]
-    counts = {
-        "completed": sum(edf.n_completed for edf in edfs),
-        "diverged": sum(edf.n_diverged for edf in edfs),
-        "without a result": sum(edf.n_missing for edf in edfs),
-    }
-    outcome = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "completed")
-    trials = sum(edf.n for edf in edfs)
-    return f"{len(edfs)} {'arm' if len(edfs) == 1 else 'arms'} · {trials} trials · {outcome}"
+def _headline(trials: pa.Table) -> str:
+    arms = len(set(trials["arm"].to_pylist()))
+    counts = Counter(trials["status"].to_pylist())
+    unknown = trials.num_rows - counts["completed"] - counts["diverged"]
+    outcomes = {"completed": counts["completed"], "diverged": counts["diverged"], "without a result": unknown}
+    outcome = ", ".join(f"{count} {name}" for name, count in outcomes.items() if count or name == "completed")
+    return f"{arms} {'arm' if arms == 1 else 'arms'} · {trials.num_rows} trials · {outcome}"
 
 
 def _edf_caption(summary: StudySummary) -> str:

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from dashboards.formats import bounded, duration, percent, setting, share, without_password
 from dashboards.leaderboard import MARGINS
+from dashboards.lengths import CAPTION
 from dashboards.selection import stability_trials
 from dashboards.summary import StudySummary
 from dashboards.tracking import StudyRecord
@@ -70,6 +71,21 @@ def share_table(summary: StudySummary) -> Table:
     )
 
 
+def length_table(summary: StudySummary) -> Table:
+    """Errors by training length of the trials with a given setting."""
+    rows = [
+        (
+            row["arm"],
+            row["phase"],
+            *(str(row[name]) for name in ("epochs", "n", "completed", "diverged", "missing")),
+            *(percent(row[name]) for name in ("mean_error", "lowest_error", "highest_error", "gap")),
+        )
+        for row in summary.lengths.to_pylist()
+    ]
+    header = ("arm", "phase", "epochs", "n", "completed", "diverged", "missing", "mean", "lowest", "highest", "gap")
+    return Table(header=header, rows=tuple(rows), text_columns=2, note=CAPTION)
+
+
 def gap_table(summary: StudySummary) -> Table:
     """The optimizer gap of each model."""
     rows = [
@@ -124,9 +140,9 @@ def timing_rows(timing: Mapping[str, float]) -> list[tuple[str, str, float]]:
     return [(name, duration(value), value / longest if longest > 0 else 0.0) for name, value in ordered]
 
 
-def origin_rows(record: StudyRecord, phase: str) -> list[tuple[str, str]]:
+def origin_rows(record: StudyRecord) -> list[tuple[str, str]]:
     """How the numbers were made: when, by what, with which seeds."""
-    rows = stability_trials(record.trials, phase)
+    rows = record.trials
     facts = [("MLflow", without_password(record.tracking_uri)), ("Experiment, study run", "")]
     facts[1] = (facts[1][0], f"{record.experiment_id}, {record.study_run_id}")
     facts += [(f"{package} version", version) for package, version in record.versions.items()]

@@ -8,6 +8,7 @@ import pyarrow as pa
 from dashboards.compare import Comparison, verdicts
 from dashboards.edf import Edf, arm_edf
 from dashboards.leaderboard import leaderboard
+from dashboards.lengths import lengths
 from dashboards.optimizer_gap import optimizer_gap
 from dashboards.selection import STABILITY, arms_of, stability_trials
 from dashboards.tables import hyperparameters_of
@@ -46,8 +47,10 @@ class StudySummary:
     optimizer_gap: pa.Table
     leaderboard: pa.Table
     hyperparameters: tuple[str, ...]
+    lengths: pa.Table
+    """Errors by training length of the trials with a given setting; see :func:`dashboards.lengths.lengths`."""
     n_other: int
-    """Trials of other phases or of adaptive samplers, which enter none of these numbers."""
+    """Trials of other phases or of adaptive samplers, which enter none of the distributions and comparisons."""
     timing: Mapping[str, float]
     """Seconds by activity."""
 
@@ -66,6 +69,7 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
         optimizer_gap=optimizer_gap(trials, phase),
         leaderboard=leaderboard(trials, phase),
         hyperparameters=tuple(hyperparameters_of(trials)),
+        lengths=lengths(trials),
         n_other=trials.num_rows - stability_trials(trials, phase).num_rows,
         timing=dict(record.timing),
     )

@@ -31,6 +31,9 @@ EPOCHS = PREFIX + "epochs"
 VERSION = PREFIX + "version"
 """On the study run: the version of this project that wrote it. ``stablesweep.version.<package>`` adds others."""
 
+SKIPPED_SAMPLES = PREFIX + "skipped_samples"
+"""On the study run, where there are any: how many samples of the dataset could not be read and were left out."""
+
 STATUSES = ("pending", "running", "completed", "diverged", "failed", "lost")
 
 TRAIN_LOSS = "train_loss"
@@ -51,5 +54,7 @@ STUDY_ARTIFACT = "study.yaml"
 REPORT_ARTIFACT = "report.html"
 TIMING_ARTIFACT = "timing.json"
 """On the study run. Timing: a JSON object of seconds by activity of the latest ``run``."""
+SKIPPED_ARTIFACT = "skipped_samples.txt"
+"""On the study run: a line for each sample that :data:`SKIPPED_SAMPLES` counts."""
 CURVES_FOLDER = "curves"
 """On an arm run: one Parquet file a pack, with :data:`dashboards.tables.CURVES_SCHEMA`."""

@@ -25,11 +25,27 @@ def render_summary(summary: "StudySummary") -> str:
         blocks += [_verdict_lines(summary)] if summary.model_verdicts or summary.optimizer_verdicts else []
         blocks += [_gap_lines(summary)] if summary.optimizer_gap.num_rows else []
         blocks += [_leaderboard_lines(summary)]
-    else:
+    if summary.lengths.num_rows:
+        blocks.append(_length_lines(summary))
+    if not summary.arms and not summary.lengths.num_rows:
         blocks.append(f"No trial of a non-adaptive sampler in phase {summary.phase}: no error distribution to show.")
     if summary.timing:
         blocks.append(_timing_lines(summary))
     return "\n\n".join(blocks) + "\n"
+
+
+def _length_lines(summary: "StudySummary") -> str:
+    header = ["given settings", "phase", "epochs", "seeds", "diverged", "mean error", "gap to longest"]
+    rows = [
+        [
+            _short(row["arm"]),
+            row["phase"],
+            *(str(row[name]) for name in ("epochs", "n", "diverged")),
+            *(percent(row[name]) for name in ("mean_error", "gap")),
+        ]
+        for row in summary.lengths.to_pylist()
+    ]
+    return text_table(header, rows, left=2)
 
 
 def text_edf(edf: Edf, left: float, right: float, cells: int) -> str:

@@ -7,12 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainables.data import ImageData, batch_order, load_dataset
-    from trainables.lockstep import LockstepPack
-    from trainables.models import create_model
+    from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
+    from trainables.data.loading import load_dataset
+    from trainables.data.memory import ImageData
+    from trainables.data.order import batch_order
+    from trainables.models.create import create_model
+    from trainables.models.vit_specs import VIT_SPECS, VitSpec
     from trainables.optimizers import OPTIMIZERS, create_optimizer, optimizer_hyperparameters
-    from trainables.recipe import Recipe
-    from trainables.records import Member, MemberEpoch, MemberResult
+    from trainables.recipes.recipe import Recipe
+    from trainables.recipes.schedule import lr_multiplier
     from trainables.registry import (
         UnknownName,
         UserEntries,
@@ -24,17 +27,24 @@ if TYPE_CHECKING:
         register_model,
         user_entries,
     )
-    from trainables.schedule import lr_multiplier
-    from trainables.vit_specs import VIT_SPECS, VitSpec
+    from trainables.training.lockstep import LockstepPack
+    from trainables.training.ranks import Ranks
+    from trainables.training.records import Member, MemberEpoch, MemberResult
 
 __all__ = [
     "OPTIMIZERS",
+    "UNREADABLE",
     "VIT_SPECS",
+    "Batch",
+    "Dataset",
     "ImageData",
     "LockstepPack",
     "Member",
     "MemberEpoch",
     "MemberResult",
+    "RandomCrop",
+    "Ranks",
+    "Reading",
     "Recipe",
     "UnknownName",
     "UserEntries",
@@ -55,12 +65,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data": ("ImageData", "batch_order", "load_dataset"),
-    "lockstep": ("LockstepPack",),
-    "models": ("create_model",),
+    "data.dataset": ("UNREADABLE", "Batch", "Dataset", "RandomCrop", "Reading"),
+    "data.loading": ("load_dataset",),
+    "data.memory": ("ImageData",),
+    "data.order": ("batch_order",),
+    "training.lockstep": ("LockstepPack",),
+    "models.create": ("create_model",),
     "optimizers": ("OPTIMIZERS", "create_optimizer", "optimizer_hyperparameters"),
-    "recipe": ("Recipe",),
-    "records": ("Member", "MemberEpoch", "MemberResult"),
+    "recipes.recipe": ("Recipe",),
+    "training.ranks": ("Ranks",),
+    "training.records": ("Member", "MemberEpoch", "MemberResult"),
     "registry": (
         "UnknownName",
         "UserEntries",
@@ -72,8 +86,8 @@ _MODULES = {
         "register_model",
         "user_entries",
     ),
-    "schedule": ("lr_multiplier",),
-    "vit_specs": ("VIT_SPECS", "VitSpec"),
+    "recipes.schedule": ("lr_multiplier",),
+    "models.vit_specs": ("VIT_SPECS", "VitSpec"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

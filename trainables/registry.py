@@ -6,23 +6,29 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from trainables.optimizers import OPTIMIZERS
-from trainables.vit_specs import VIT_SPECS
+from trainables.models.cnn_specs import REGNET_SPECS, TIMM_BUILTINS, TIMM_PREFIX
+from trainables.models.vit_specs import VIT_SPECS
+from trainables.optimizers import OPTIMIZERS, optimizer_spec
 
 if TYPE_CHECKING:
     import torch
 
-    from trainables.data import ImageData
+    from trainables.data.dataset import Dataset
 
 ModelFactory = Callable[..., "torch.nn.Module"]
 """``factory(*, num_classes, image_size, in_channels) -> Module`` from images (B, C, H, W) float32 to logits
 (B, num_classes)."""
-DatasetFactory = Callable[..., "ImageData"]
-"""``factory(**options) -> ImageData``."""
+DatasetFactory = Callable[..., "Dataset"]
+"""``factory(**options) -> Dataset``, an :class:`trainables.ImageData` or another class of yours."""
 
 _Factory = TypeVar("_Factory", bound=Callable[..., Any])
 
-BUILTIN_DATASETS: dict[str, str] = {"digits": "trainables.digits:load_digits_images"}
+BUILTIN_DATASETS: dict[str, str] = {
+    "digits": "trainables.data.digits:load_digits_images",
+    "imagefolder": "trainables.data.imagefolder:load_image_folder",
+    "parquet": "trainables.data.parquet:load_parquet",
+    "synthetic": "trainables.data.synthetic:load_synthetic",
+}
 """Where each built-in dataset's factory lives, ``module:function``: imported when it is first loaded."""
 
 _user_models: dict[str, ModelFactory] = {}
@@ -71,7 +77,8 @@ def register_dataset(name: str, factory: _Factory | None = None) -> _Factory | C
 
     Args:
         name: Letters, digits and ``_ . : + -``; must be new.
-        factory: Called as ``factory(**options)`` with the study's options; returns a :class:`trainables.ImageData`.
+        factory: Called as ``factory(**options)`` with the study's options; returns a :class:`trainables.Dataset`, such
+            as :class:`trainables.ImageData`.
 
     Raises:
         ValueError: If the name is taken or malformed.
@@ -100,8 +107,22 @@ def _register(
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that :func:`trainables.create_model` takes, sorted."""
-    return tuple(sorted({*VIT_SPECS, *_user_models}))
+    """Names that :func:`trainables.create_model` takes, sorted; it also takes ``timm:NAME`` for any model of timm."""
+    return tuple(sorted({*VIT_SPECS, *REGNET_SPECS, *TIMM_BUILTINS, *_user_models}))
+
+
+def require_model(name: str) -> None:
+    """Nothing, if :func:`trainables.create_model` takes this name; timm is imported for a name of timm's only.
+
+    Raises:
+        UnknownName: Otherwise, with the closest match.
+    """
+    if name.startswith(TIMM_PREFIX) and name not in _user_models:
+        from trainables.models.timm_models import require_timm_model
+
+        require_timm_model(name)
+    else:
+        require_known("model", name, model_names())
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -110,8 +131,20 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def optimizer_names() -> tuple[str, ...]:
-    """Names that :func:`trainables.create_optimizer` takes, sorted."""
+    """Built-in names that :func:`trainables.create_optimizer` takes, sorted; it takes torch's and timm's as well."""
     return tuple(sorted(OPTIMIZERS))
+
+
+def require_optimizer(name: str) -> None:
+    """Nothing, if :func:`trainables.create_optimizer` takes ``name``: built in, ``torch:NAME`` or ``timm:NAME``.
+
+    The library is imported only for a name with its prefix.
+
+    Raises:
+        UnknownName: If no optimizer has this name, with the closest match.
+        ValueError: If the library's optimizer cannot be trained with here, and why.
+    """
+    optimizer_spec(name)
 
 
 def user_model(name: str) -> ModelFactory | None:
@@ -134,6 +167,18 @@ def install(entries: UserEntries) -> None:
     # A factory that was pickled by value is a new object each time, so an equal name replaces and never raises.
     _user_models.update(entries.models)
     _user_datasets.update(entries.datasets)
+
+
+def require_dataset(name: str) -> None:
+    """Nothing, if :func:`trainables.load_dataset` takes this name.
+
+    ``torchvision:NAME`` passes whatever NAME is: torchvision takes seconds to import, so loading is what asks it.
+
+    Raises:
+        UnknownName: Otherwise, with the closest match and the list.
+    """
+    if not str(name).startswith("torchvision:"):
+        require_known("dataset", name, (*dataset_names(), "torchvision:NAME"))
 
 
 def require_known(kind: str, name: str, known: tuple[str, ...]) -> None:

@@ -61,7 +61,7 @@ def main() -> None:
 def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool) -> None:
     """Run or continue STUDY: a YAML file or a built-in name.
 
-    Finished trials are never run twice. Ctrl-C stops at the end of the epoch; twice stops at once.
+    Finished trials are never run twice. Ctrl-C stops after a checkpoint; twice stops at once.
     """
     from stablesweep.run import run_study
     from stablesweep.study_file import load_study
@@ -73,6 +73,9 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
     if outcome.unpublished is not None:
         raise TrackingError(still_unpublished(place, loaded.name, outcome.unpublished))
     _show_results(place, loaded.name, outcome.timing)
+    if outcome.skipped:
+        count = len(outcome.skipped)
+        click.echo(f"{count} samples of the dataset were left out, e.g. {outcome.skipped[0]}.", err=True)
     if outcome.unfinished:
         click.echo(f"Stopped: {outcome.unfinished} trials are left; run the same command again to continue.")
         sys.exit(INTERRUPTED)
@@ -182,11 +185,23 @@ def export(study: str, home: Path | None, out: Path) -> None:
 
 
 @main.command()
-def models() -> None:
-    """List the built-in models with their parameters."""
-    from stablesweep.model_table import model_rows, render_models
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--measure", is_flag=True, help="Also measure images per second and memory on this device; takes minutes.")
+def models(names: Sequence[str], measure: bool) -> None:
+    """List the built-in models, or those NAMEd, with their cost beside the paper's figures."""
+    from rich.console import Console
 
-    click.echo(render_models(model_rows()))
+    from stablesweep import model_table as table
+
+    # To the error stream, so that the table alone goes into a file or a pipe.
+    console = Console(stderr=True)
+    settings = _reading(lambda: table.model_settings(names))
+    counting = table.shown_one_by_one(settings, "counting", console, lines=False)
+    click.echo(table.render_models(_reading(lambda: [table.count_model(setting) for setting in counting])))
+    if measure:
+        measuring = table.shown_one_by_one(settings, "measuring", console, lines=True)
+        click.echo()
+        click.echo(table.render_measurements([table.measure_setting(setting) for setting in measuring]))
 
 
 def _study_name(study: str) -> str:

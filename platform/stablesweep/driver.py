@@ -111,7 +111,9 @@ def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) ->
     trainer = TorchTrainer(
         train_pack,
         train_loop_config={"job": job, "mailbox": mailbox},
-        scaling_config=ray.train.ScalingConfig(num_workers=1, use_gpu=pack.gpus > 0, resources_per_worker=resources),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=pack.workers, use_gpu=pack.gpus > 0, resources_per_worker=resources
+        ),
         # The pair (storage, name) is what Ray Train finds a checkpoint by, in a later session too.
         run_config=ray.train.RunConfig(
             name=job.name,

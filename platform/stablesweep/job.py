@@ -13,6 +13,8 @@ class PackJob:
     name: str
     members: tuple[Member, ...]
     model: str
+    model_options: dict[str, Any]
+    """Further keyword arguments of :func:`trainables.create_model`."""
     optimizer: str
     epochs: int
     recipe: Recipe
@@ -20,5 +22,6 @@ class PackJob:
     dataset_options: dict[str, Any]
     study_seed: int
     checkpoint_every_s: float
+    decode_workers: int
     entries: UserEntries
     """Models and datasets that the user registered."""

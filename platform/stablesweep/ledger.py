@@ -1,8 +1,9 @@
 """The ledger: every trial that a study will run, written before the first one starts."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import pyarrow.parquet as pq
 from search_spaces import HyperparameterValue, unit_point
 from stablesweep.errors import LedgerError
 from stablesweep.files import write_atomically
-from stablesweep.study import Arm, Phase, Study
+from stablesweep.study import Arm, FixedPhase, Phase, Study
 
 HYPERPARAMETERS = b"stablesweep.hyperparameters"
 FINGERPRINT = b"stablesweep.fingerprint"
+MODELS = b"stablesweep.models"
 UNIT = "unit_"
+FIXED = "fixed"
+"""The sampler of trials whose setting the study gives."""
 
 FIELDS: dict[str, pa.DataType] = {
     "key": pa.string(),
@@ -63,36 +67,55 @@ def trial_key(phase: str, arm: str, draw: int, replicate: int = 0) -> str:
     return f"{phase}/{arm}/{draw:06d}/{replicate}"
 
 
-def _arm_trials(study: Study, arm: Arm, phase_name: str, phase: Phase) -> list[Trial]:
+def _drawn_trials(study: Study, arm: Arm, phase_name: str, phase: Phase) -> Iterator[Trial]:
     space = study.space_of(arm)
-    trials = []
     for draw in range(phase.draws):
         unit = unit_point(space, seed=study.seed, draw=draw)
-        trials.append(
-            Trial(
-                key=trial_key(phase_name, arm.name, draw),
-                phase=phase_name,
-                arm=arm.name,
-                model=arm.model,
-                optimizer=arm.optimizer,
-                draw=draw,
-                seed=trial_seed(study.seed, draw, 0),
-                sampler=phase.sampler,
-                epochs=phase.epochs,
-                hyperparameters=space.from_unit(unit),
-                unit=unit,
-            )
+        yield Trial(
+            key=trial_key(phase_name, arm.name, draw),
+            phase=phase_name,
+            arm=arm.name,
+            model=arm.model,
+            optimizer=arm.optimizer,
+            draw=draw,
+            seed=trial_seed(study.seed, draw, 0),
+            sampler=phase.sampler,
+            epochs=phase.epochs,
+            hyperparameters=space.from_unit(unit),
+            unit=unit,
         )
-    return trials
+
+
+def _fixed_trials(study: Study, arm: Arm, phase_name: str, phase: FixedPhase) -> Iterator[Trial]:
+    """One setting: the length takes the place of the draw, so that a length more or less moves no other trial."""
+    for epochs, replicate in itertools.product(phase.epochs, range(phase.seeds)):
+        yield Trial(
+            key=trial_key(phase_name, arm.name, epochs, replicate),
+            phase=phase_name,
+            arm=arm.name,
+            model=arm.model,
+            optimizer=arm.optimizer,
+            draw=epochs,
+            seed=trial_seed(study.seed, 0, replicate),
+            sampler=FIXED,
+            epochs=epochs,
+            hyperparameters=phase.setting(arm),
+            unit={},
+        )
 
 
 def plan_trials(study: Study) -> list[Trial]:
     """All trials of a study, sorted by key.
 
-    Draw *i* is the same unit point in every arm; more draws, more arms or more dimensions change no earlier trial.
+    Draw *i* is the same unit point in every arm; more draws, arms, dimensions, lengths or seeds change no earlier trial.
     """
-    phases = [(name, getattr(study.phases, name)) for name in type(study.phases).model_fields]
-    trials = [trial for name, phase in phases for arm in study.arms for trial in _arm_trials(study, arm, name, phase)]
+    trials: list[Trial] = []
+    for name, phase in study.phases.present().items():
+        for arm in study.arms:
+            if isinstance(phase, FixedPhase):
+                trials.extend(_fixed_trials(study, arm, name, phase))
+            else:
+                trials.extend(_drawn_trials(study, arm, name, phase))
     return sorted(trials, key=lambda trial: trial.key)
 
 
@@ -115,7 +138,12 @@ def to_table(study: Study, trials: list[Trial]) -> pa.Table:
         columns[name] = pa.array(values, _column_type(values))
     for name in names:
         columns[UNIT + name] = pa.array([trial.unit.get(name) for trial in trials], pa.float64())
-    metadata = {HYPERPARAMETERS: json.dumps(names), FINGERPRINT: study.fingerprint()}
+    models = {arm.model: study.model_of(arm).model_dump(mode="json") for arm in study.arms}
+    metadata = {
+        HYPERPARAMETERS: json.dumps(names),
+        FINGERPRINT: study.fingerprint(),
+        MODELS: json.dumps(models, sort_keys=True),
+    }
     return pa.table(columns).replace_schema_metadata(metadata)
 
 
@@ -193,6 +221,7 @@ def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
     way_out = "give the study another name, or use another --home"
     if before.schema.metadata.get(FINGERPRINT) != after.schema.metadata[FINGERPRINT]:
         raise LedgerError(f"{where}: it was written with another seed, recipe or dataset; {way_out}.")
+    _check_models(where, before, after, way_out)
     now = {row["key"]: row for row in after.to_pylist()}
     for row in before.to_pylist():
         key = row["key"]
@@ -208,3 +237,10 @@ def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
                 f"{where}: {changed[0]} of the trial {key} was {row.get(changed[0])!r} and would become "
                 f"{known[changed[0]]!r}; {way_out}."
             )
+
+
+def _check_models(where: str, before: pa.Table, after: pa.Table, way_out: str) -> None:
+    then, now = (json.loads(table.schema.metadata.get(MODELS, b"{}")) for table in (before, after))
+    for name in sorted(set(then) & set(now)):
+        if then[name] != now[name]:
+            raise LedgerError(f"{where}: the model {name} was {then[name]} and would become {now[name]}; {way_out}.")

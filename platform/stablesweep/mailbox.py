@@ -7,8 +7,8 @@ import ray
 
 from stablesweep.messages import Message
 
-MAILBOX_CPUS = 0
 ANSWER_WITHIN_S = 0.5
+"""After an epoch a worker waits so long for an answer, so that a stop is seen then."""
 
 
 class _Mailbox:
@@ -29,7 +29,7 @@ class _Mailbox:
         return messages
 
     def stop(self) -> None:
-        """Ask every worker to stop at the end of its epoch."""
+        """Ask every worker to stop after its step."""
         self._stop = True
 
 
@@ -37,7 +37,7 @@ class Mailbox:
     """The driver's end."""
 
     def __init__(self) -> None:
-        self.actor: Any = ray.remote(num_cpus=MAILBOX_CPUS)(_Mailbox).remote()
+        self.actor: Any = ray.remote(num_cpus=0)(_Mailbox).remote()
 
     def drain(self) -> list[Message]:
         """All messages since the last call. Raises ray.exceptions.RayError if Ray is gone."""
@@ -45,26 +45,32 @@ class Mailbox:
         return messages
 
     def stop(self) -> None:
-        """Ask every worker to stop at the end of its epoch."""
+        """Ask every worker to stop after its step."""
         ray.get(self.actor.stop.remote())
 
 
 class Outbox:
-    """A worker's end: sends without waiting for the recorder; the answer says whether to stop."""
+    """A worker's end: sends without waiting for the recorder; the answer says whether to stop.
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    Args:
+        actor: The mailbox's actor.
+        silent: Whether to send nothing: of a pack's workers, one speaks for all.
+    """
+
+    def __init__(self, actor: Any, *, silent: bool = False) -> None:
+        self._actor, self._silent = actor, silent
         self._sent: list[Any] = []
 
     def send(self, messages: Sequence[Message]) -> None:
         """Hand messages over without waiting."""
-        self._sent.append(self._actor.push.remote(list(messages)))
+        if not self._silent:
+            self._sent.append(self._actor.push.remote(list(messages)))
 
-    def stop_requested(self) -> bool:
-        """Whether an answer asks to stop; waits a moment for the last one, so that a stop is seen in its epoch."""
+    def stop_requested(self, within_s: float) -> bool:
+        """Whether an answer that is there, or comes within some seconds, asks to stop."""
         if not self._sent:
             return False
-        arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=ANSWER_WITHIN_S)
+        arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=within_s)
         return any(ray.get(arrived))
 
     def flush(self) -> bool:

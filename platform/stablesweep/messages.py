@@ -57,7 +57,15 @@ class PackTimed:
     checkpoints: float = 0.0
 
 
-Message: TypeAlias = TrialStarted | EpochDone | TrialEnded | PackTimed
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSkipped:
+    """A sample of the dataset that could not be read was left out (``on_bad_sample: skip``)."""
+
+    problem: str
+    """One sentence: its file, its row, what is wrong. The same sample gives the same sentence in every pack."""
+
+
+Message: TypeAlias = TrialStarted | EpochDone | TrialEnded | PackTimed | SampleSkipped
 
 FINAL = frozenset({"completed", "diverged", "failed", "lost"})
 """Statuses that a trial keeps; ``lost`` alone can be taken up again, on request."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stablesweep.ledger import Trial
-from stablesweep.messages import EpochDone, Message, PackTimed, TrialEnded, TrialStarted
+from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
 from stablesweep.record import TrialState
 
 
@@ -91,7 +91,7 @@ class Progress:
         """Take in messages; those about trials that are not in the ledger are ignored."""
         with self._lock:
             for message in messages:
-                if isinstance(message, PackTimed) or message.key in self._trials:
+                if isinstance(message, PackTimed | SampleSkipped) or message.key in self._trials:
                     self._note_one(message)
 
     def _note_one(self, message: Message) -> None:

@@ -174,8 +174,13 @@ class Publisher:
             for name, version in versions().items():
                 self._client.set_tag(self.study_run, f"{tags.VERSION}.{name}", version)
 
-    def end(self, *, finished: bool, timing: Mapping[str, float] | None) -> None:
-        """Close the study's and the arms' runs, and log where the time went (seconds by activity), if it is known.
+    def end(self, *, finished: bool, timing: Mapping[str, float] | None, skipped: Sequence[str] = ()) -> None:
+        """Close the study's and the arms' runs, and log what is known of the whole.
+
+        Args:
+            finished: Whether every trial has a result.
+            timing: Seconds by activity; None if nothing was trained.
+            skipped: A sentence for each sample of the dataset that was left out.
 
         Raises:
             TrackingError: If the server goes away just now.
@@ -183,6 +188,9 @@ class Publisher:
         with _server_errors(self._uri):
             if timing is not None:
                 self._client.log_dict(self.study_run, dict(timing), tags.TIMING_ARTIFACT)
+            if skipped:
+                self._client.set_tag(self.study_run, tags.SKIPPED_SAMPLES, str(len(skipped)))
+                self._client.log_text(self.study_run, "\n".join(skipped) + "\n", tags.SKIPPED_ARTIFACT)
             for run_id in (*self._arm_runs.values(), self.study_run):
                 self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
 

@@ -11,6 +11,7 @@ from stablesweep.study import Pack
 # Set before Ray is imported; what the user has set is kept. Each line says what it saves on a small machine.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Else a worker without a GPU of its own would find CUDA_VISIBLE_DEVICES emptied, which Ray warns about.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # A worker's report waits for the controller's poll, which is every 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -75,15 +76,16 @@ def concurrent_packs(pack: Pack) -> int:
     import ray
 
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fits = int(total.get("CPU", 0) // pack.cpus)
+    cpus, gpus = total.get("CPU", 0.0), int(total.get("GPU", 0))
+    fits = int(cpus // pack.cpus)
     if pack.gpus:
-        # Fractions share one GPU; a pack never spans GPUs with a fraction.
-        gpus = int(total.get("GPU", 0))
-        per_gpu = int(1 // pack.gpus) if pack.gpus < 1 else 0
-        fits = min(fits, gpus * per_gpu if per_gpu else gpus // int(-(-pack.gpus // 1)))
+        # Fractions share one GPU; a worker never spans GPUs with a fraction.
+        fits = min(fits, gpus * int(1 / pack.gpus) if pack.gpus < 1 else gpus // int(pack.gpus))
+    fits //= pack.workers
     if fits < 1:
+        each = f"{pack.workers} times " if pack.workers > 1 else ""
         raise StudyError(
-            f"pack: one pack asks for {pack.cpus:g} CPUs and {pack.gpus:g} GPUs, Ray has {total.get('CPU', 0):g} and "
-            f"{total.get('GPU', 0):g}; lower pack.cpus or pack.gpus, or add nodes."
+            f"pack: one pack asks for {each}{pack.cpus:g} CPUs and {pack.gpus:g} GPUs, Ray has {cpus:g} and {gpus}; "
+            "lower pack.cpus, pack.gpus or pack.workers, or add nodes."
         )
     return fits

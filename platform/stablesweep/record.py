@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stablesweep.errors import StablesweepError
-from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
+from stablesweep.messages import EpochDone, Message, SampleSkipped, TrialEnded, TrialStarted
 
 BUSY_S = 60.0
 """So long a write waits for another process that holds the file."""
@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS epochs (
     PRIMARY KEY (key, epoch)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS curves (pack TEXT PRIMARY KEY, trials INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS skipped_samples (problem TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS target (study_run TEXT NOT NULL);
 """
 
@@ -110,6 +111,9 @@ class Record:
                     (*self._result(message), message.key),
                 )
 
+            case SampleSkipped():
+                self._connection.execute("INSERT OR IGNORE INTO skipped_samples VALUES (?)", (message.problem,))
+
     @staticmethod
     def _result(message: TrialEnded) -> tuple[object, ...]:
         return (
@@ -139,6 +143,11 @@ class Record:
             for epoch, train_loss, error, lr, seconds in self._connection.execute(query, (key,)):
                 rows.append(EpochDone(key=key, epoch=epoch, train_loss=train_loss, error=error, lr=lr, seconds=seconds))
         return rows
+
+    def skipped_samples(self) -> list[str]:
+        """What was wrong with each sample of the dataset that was left out, a sentence each, sorted."""
+        query = "SELECT problem FROM skipped_samples ORDER BY problem"
+        return [problem for (problem,) in self._connection.execute(query)]
 
     def set_run(self, key: str, run_id: str) -> None:
         """Note the MLflow run of a trial."""

@@ -22,10 +22,10 @@ from stablesweep.publisher import Publisher
 from stablesweep.ray_session import concurrent_packs, prepare_environment, ray_session
 from stablesweep.record import Record
 from stablesweep.stopping import stop_on_signal
-from stablesweep.study import Arm, Study
+from stablesweep.study import Arm, FixedPhase, ModelDefinition, Study
 
 if TYPE_CHECKING:
-    from trainables import ImageData
+    from trainables import Dataset
 
 CORNERS = (0.0, 0.5, 1 - 2**-53)
 """Unit coordinates at which a space is tried out before anything is trained."""
@@ -43,6 +43,8 @@ class RunOutcome:
     """Trials without a result: the run was stopped."""
     lost: int = 0
     """Trials that were lost with a machine or a process, in this run or before."""
+    skipped: tuple[str, ...] = ()
+    """A sentence for each sample of the dataset that could not be read and was left out."""
     unpublished: str | None = None
     """Why MLflow does not have everything; None if it has."""
     timing: dict[str, float] = field(default_factory=dict)
@@ -106,33 +108,59 @@ def check_data(study: Study, source: str) -> None:
     Raises:
         StudyError: If the data cannot be loaded, an epoch would have no batch, or an arm cannot be built for it.
     """
-    from trainables import batch_order, load_dataset
+    from trainables import load_dataset
+    from trainables.training.lockstep import check_sizes
 
     try:
-        data = load_dataset(study.dataset.name, **study.dataset.options)
-        batch_order(len(data.train_images), study.recipe.batch_size, study_seed=study.seed, epoch=1)
+        data = load_dataset(study.dataset.name, **dataset_options(study))
+        # The length of the training is the study's own and was checked with it.
+        check_sizes(data, study.recipe, epochs=1, study_seed=study.seed, world=study.pack.workers)
+        for model in {arm.model: study.model_of(arm) for arm in study.arms}.values():
+            _check_model(model, data)
         for arm in study.arms:
-            _check_arm(study, arm, data)
+            _check_optimizer(study, arm)
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
-def _check_arm(study: Study, arm: Arm, data: "ImageData") -> None:
-    import torch
+def dataset_options(study: Study) -> dict[str, Any]:
+    """The options of the study's dataset, as they mean the same in every process."""
+    from trainables.data.loading import absolute_options
 
-    from trainables import VIT_SPECS, create_model, create_optimizer
+    return absolute_options(study.dataset.name, study.dataset.options)
+
+
+def _check_model(model: ModelDefinition, data: "Dataset") -> None:
+    from trainables.models.create import check_model
+    from trainables.registry import user_model
 
     # A user's model that raises makes its trials failed, which is a finding; a built-in one does not fit the images.
-    if arm.model in VIT_SPECS:
-        with torch.device("meta"):
-            create_model(arm.model, num_classes=data.num_classes, image_size=data.image_size, in_channels=data.channels)
-    space = study.space_of(arm)
-    for unit in CORNERS:
-        values = space.from_unit(dict.fromkeys(space, unit))
+    if user_model(model.base) is None:
+        check_model(
+            model.base,
+            num_classes=data.num_classes,
+            image_size=data.image_size,
+            in_channels=data.channels,
+            overrides=model.options,
+        )
+
+
+def _check_optimizer(study: Study, arm: Arm) -> None:
+    import torch
+
+    from trainables import create_optimizer
+
+    settings = [phase.setting(arm) for phase in study.phases.present().values() if isinstance(phase, FixedPhase)]
+    if study.phases.stability is not None:
+        space = study.space_of(arm)
+        settings += [space.from_unit(dict.fromkeys(space, unit)) for unit in CORNERS]
+    for values in settings:
+        layer = torch.nn.Linear(2, 2)
+        layer(torch.ones(1, 2)).sum().backward()
         try:
-            create_optimizer(arm.optimizer, torch.nn.Linear(1, 1), values)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"space: the arm {arm.name} cannot train with {values}: {error}") from error
+            create_optimizer(arm.optimizer, layer, values).step()
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"the arm {arm.name} cannot train with {values}: {error}") from error
 
 
 def _run(
@@ -223,7 +251,8 @@ def _jobs(study: Study, packs: Sequence[TrialPack]) -> list[Any]:
     from stablesweep.job import PackJob
     from trainables import Member, user_entries
 
-    entries = user_entries()
+    entries, options = user_entries(), dataset_options(study)
+    models = {arm.model: study.model_of(arm) for arm in study.arms}
     return [
         PackJob(
             name=pack.name,
@@ -231,14 +260,16 @@ def _jobs(study: Study, packs: Sequence[TrialPack]) -> list[Any]:
                 Member(key=trial.key, seed=trial.seed, hyperparameters=dict(trial.hyperparameters))
                 for trial in pack.trials
             ),
-            model=pack.first.model,
+            model=models[pack.first.model].base,
+            model_options=models[pack.first.model].options,
             optimizer=pack.first.optimizer,
             epochs=pack.first.epochs,
             recipe=study.recipe,
             dataset=study.dataset.name,
-            dataset_options=study.dataset.options,
+            dataset_options=options,
             study_seed=study.seed,
             checkpoint_every_s=study.pack.checkpoint_every_s,
+            decode_workers=study.pack.decoders,
             entries=entries,
         )
         for pack in packs
@@ -293,12 +324,14 @@ def _close(
         trained=len(final - before),
         unfinished=len({trial.key for trial in trials} - final),
         lost=sum(status == "lost" for status in states.values()),
+        skipped=tuple(record.skipped_samples()),
     )
     with watch.time("recording"):
         outcome.unpublished = publish_all(publisher, record)
     outcome.timing = {**watch.seconds, "total": watch.total()}
     if outcome.unpublished is None:
-        publisher.end(finished=not outcome.unfinished, timing=outcome.timing if trained else None)
+        timing = outcome.timing if trained else None
+        publisher.end(finished=not outcome.unfinished, timing=timing, skipped=outcome.skipped)
     return outcome
 
 

@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
 from search_spaces import Distribution, SearchSpace, SpaceError, parse_distribution
 from trainables.optimizers import require_hyperparameters
-from trainables.recipe import Recipe
-from trainables.registry import dataset_names, model_names, optimizer_names, require_known
+from trainables.recipes.recipe import Recipe
+from trainables.registry import model_names, require_dataset, require_model, require_optimizer
 
+MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
@@ -37,16 +38,10 @@ class Arm(_Strict):
         """``model/optimizer``."""
         return f"{self.model}/{self.optimizer}"
 
-    @field_validator("model")
-    @classmethod
-    def _model_is_known(cls, model: str) -> str:
-        require_known("model", model, model_names())
-        return model
-
     @field_validator("optimizer")
     @classmethod
     def _optimizer_is_known(cls, optimizer: str) -> str:
-        require_known("optimizer", optimizer, optimizer_names())
+        require_optimizer(optimizer)
         return optimizer
 
 
@@ -59,13 +54,16 @@ class Dataset(_Strict):
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        require_known("dataset", name, dataset_names())
+        require_dataset(name)
         return name
 
     @property
     def options(self) -> dict[str, Any]:
         """The keyword arguments of the dataset's factory."""
         return dict(self.model_extra or {})
+
+
+Value = float | int | str | bool
 
 
 class Phase(_Strict):
@@ -78,10 +76,86 @@ class Phase(_Strict):
     sampler: Literal["random"] = "random"
 
 
-class Phases(_Strict):
-    """The phases of a study by name."""
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
 
-    stability: Phase
+
+class FixedPhase(_Strict):
+    """One setting per arm, trained at several lengths, with several seeds."""
+
+    epochs: list[Epochs] = Field(min_length=1)
+    """Lengths; the schedule of a trial spans its own. A single number will do."""
+    seeds: int = Field(default=1, ge=1, le=10_000)
+    """Trials per arm and length, which differ in their seed."""
+    at: dict[str, Any] = Field(min_length=1)
+    """The setting: hyperparameters for all arms; under the name of an optimizer or an arm, those for it alone."""
+
+    @field_validator("at")
+    @classmethod
+    def _holds_values(cls, at: dict[str, Any]) -> dict[str, Any]:
+        for place, node in at.items():
+            for name, value in node.items() if isinstance(node, dict) else [(place, node)]:
+                if not isinstance(value, Value):
+                    message = f"{name}: {value!r} is not a value of a hyperparameter; write a number or a text"
+                    raise ValueError(message)  # noqa: TRY004 - pydantic reads ValueError alone
+        return at
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _one_or_more(cls, epochs: object) -> object:
+        return [epochs] if isinstance(epochs, int) else epochs
+
+    @field_validator("epochs")
+    @classmethod
+    def _are_distinct(cls, epochs: list[int]) -> list[int]:
+        if len(set(epochs)) < len(epochs):
+            raise ValueError("a length stands twice; keep it once")
+        return epochs
+
+    def setting(self, arm: Arm) -> dict[str, Value]:
+        """The hyperparameters of one arm: shared ones, then its optimizer's, then its own; the later wins."""
+        values = {name: value for name, value in self.at.items() if not isinstance(value, dict)}
+        for place in (arm.optimizer, arm.name):
+            own = self.at.get(place)
+            values |= own if isinstance(own, dict) else {}
+        # A hyperparameter is one column: 1 and 0.5 are numbers alike.
+        return {name: float(value) if type(value) is int else value for name, value in values.items()}
+
+
+class Phases(_Strict):
+    """The phases of a study by name; at least one."""
+
+    stability: Phase | None = None
+    length: FixedPhase | None = None
+    peak: FixedPhase | None = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> "Phases":
+        if not self.present():
+            raise ValueError("there is none; give stability, length or peak")
+        return self
+
+    def present(self) -> dict[str, Phase | FixedPhase]:
+        """The phases that the study has, by name."""
+        phases = {"stability": self.stability, "length": self.length, "peak": self.peak}
+        return {name: phase for name, phase in phases.items() if phase is not None}
+
+
+class ModelDefinition(_Strict):
+    """A model of the study's own: a known one with other options, those of :func:`trainables.create_model`."""
+
+    model_config = ConfigDict(extra="allow")
+    base: str
+
+    @field_validator("base")
+    @classmethod
+    def _base_is_known(cls, base: str) -> str:
+        require_model(base)
+        return base
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        return dict(self.model_extra or {})
 
 
 class Pack(_Strict):
@@ -90,9 +164,13 @@ class Pack(_Strict):
     size: int = Field(default=24, ge=1, le=10_000)
     """At most so many trials of one arm train in lockstep in one worker."""
     cpus: float = Field(default=1, gt=0)
-    """CPUs that Ray reserves for a pack; training uses one thread, so that results do not depend on it."""
+    """CPUs that Ray reserves for each worker of a pack; training uses one thread, so that results do not depend on it."""
     gpus: float = Field(default=0, ge=0)
-    """GPUs that Ray reserves for a pack; fractions share one."""
+    """GPUs that Ray reserves for each worker of a pack; fractions share one."""
+    workers: int = Field(default=1, ge=1, le=10_000)
+    """Ray Train workers that train a pack together, each on its part of every batch."""
+    decode_workers: int | None = Field(default=None, ge=0, le=1000)
+    """Processes that read and decode images for each worker; by default its CPUs but one. Data in memory needs none."""
     max_failures: int = Field(default=2, ge=0)
     """So often a pack whose worker died is taken up again from its checkpoint."""
     checkpoint_every_s: float = Field(default=30, ge=0)
@@ -104,6 +182,11 @@ class Pack(_Strict):
         if gpus > 1 and gpus != int(gpus):
             raise ValueError(f"{gpus:g} GPUs cannot be given; use a share below 1 or a whole number")
         return gpus
+
+    @property
+    def decoders(self) -> int:
+        """Processes that read and decode images for each worker."""
+        return max(0, int(self.cpus) - 1) if self.decode_workers is None else self.decode_workers
 
 
 def _space_node(value: object, handler: Any) -> object:
@@ -133,10 +216,12 @@ class Study(_Strict):
     name: str = Field(pattern=NAME_PATTERN)
     description: str = Field(default="", max_length=4000)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    models: dict[Annotated[str, Field(pattern=MODEL_PATTERN)], ModelDefinition] = {}
+    """Models of the study's own, by the name that its arms use."""
     arms: list[Arm] = Field(min_length=1)
     """Either a list of ``model/optimizer``, or ``{models: [...], optimizers: [...]}``: every pairing."""
-    space: dict[str, SpaceNode] = Field(min_length=1)
-    """Dimensions for all arms; under the name of an optimizer or an arm, dimensions for those alone."""
+    space: dict[str, SpaceNode] = {}
+    """Of the phase ``stability``. Dimensions for all arms; under the name of an optimizer or an arm, dimensions for those alone."""
     phases: Phases
     recipe: Recipe = Recipe()
     dataset: Dataset
@@ -182,35 +267,73 @@ class Study(_Strict):
     def _space_object(cls, space: object) -> object:
         return dict(space) if isinstance(space, SearchSpace) else space
 
+    @field_validator("models")
+    @classmethod
+    def _models_are_new(cls, models: dict[str, ModelDefinition]) -> dict[str, ModelDefinition]:
+        for name in models:
+            if name in model_names():
+                raise ValueError(f"{name}: a model has this name already; choose another one")
+        return models
+
     @model_validator(mode="after")
-    def _space_fits_the_arms(self) -> "Study":
-        places = {arm.optimizer for arm in self.arms} | {arm.name for arm in self.arms}
-        for key, node in self.space.items():
-            if isinstance(node, SearchSpace) and key not in places:
-                raise ValueError(f"space.{key}: no arm has this optimizer or name; the arms are {self._arm_list()}")
+    def _fits_the_arms(self) -> "Study":
         for arm in self.arms:
-            self._check_dimensions(arm)
+            if arm.model not in self.models:
+                require_model(arm.model)
+        for phase in self.phases.present().values():
+            if isinstance(phase, FixedPhase):
+                self._check_places("at", phase.at, dict)
+                for arm in self.arms:
+                    self._check_names("at", arm, phase.setting(arm))
+        if self.phases.stability is not None:
+            if not self.space:
+                raise ValueError("space: this key is missing; add it, the phase stability draws from it")
+            for arm in self.arms:
+                self._check_names("space", arm, self._space_names(arm))
+        self._check_places("space", self.space, SearchSpace)
         self._check_kinds()
         return self
+
+    def _check_places(self, key: str, nodes: Mapping[str, object], inner: type) -> None:
+        places = {arm.optimizer for arm in self.arms} | {arm.name for arm in self.arms}
+        for name, node in nodes.items():
+            if isinstance(node, inner) and name not in places:
+                arms = ", ".join(arm.name for arm in self.arms)
+                raise ValueError(f"{key}.{name}: no arm has this optimizer or name; the arms are {arms}")
 
     def _check_kinds(self) -> None:
         """One hyperparameter is one column of the trials table: a number, a text or a truth value in every arm."""
         kinds: dict[str, type] = {}
         for arm in self.arms:
-            for name, distribution in self.space_of(arm).items():
-                kind = type(distribution.from_unit(0.0))
-                kind = float if kind is int else kind
+            for place, name, example in self._examples(arm):
+                kind = float if type(example) is int else type(example)
                 if kinds.setdefault(name, kind) is not kind:
-                    raise ValueError(f"space.{name}: it is {kind.__name__} in {arm.name} and another type before it")
+                    raise ValueError(f"{place}.{name}: it is {kind.__name__} in {arm.name} and another type before it")
 
-    def _arm_list(self) -> str:
-        return ", ".join(arm.name for arm in self.arms)
+    def _examples(self, arm: Arm) -> Iterator[tuple[str, str, object]]:
+        if self.phases.stability is not None:
+            for name, distribution in self.space_of(arm).items():
+                yield "space", name, distribution.from_unit(0.0)
+        for phase in self.phases.present().values():
+            if isinstance(phase, FixedPhase):
+                yield from (("at", name, value) for name, value in phase.setting(arm).items())
 
-    def _check_dimensions(self, arm: Arm) -> None:
+    def _space_names(self, arm: Arm) -> dict[str, Value]:
         try:
-            require_hyperparameters(arm.optimizer, dict.fromkeys(self.space_of(arm), 0.0))
-        except (SpaceError, ValueError) as error:
+            return dict.fromkeys(self.space_of(arm), 0.0)
+        except SpaceError as error:
             raise ValueError(f"space: for the arm {arm.name}: {error}") from error
+
+    @staticmethod
+    def _check_names(key: str, arm: Arm, values: Mapping[str, Value]) -> None:
+        try:
+            require_hyperparameters(arm.optimizer, values)
+        except ValueError as error:
+            raise ValueError(f"{key}: for the arm {arm.name}: {error}") from error
+
+    def model_of(self, arm: Arm) -> ModelDefinition:
+        """What :func:`trainables.create_model` is called with for an arm: a name and options."""
+        return self.models.get(arm.model) or ModelDefinition(base=arm.model)
 
     def space_of(self, arm: Arm) -> SearchSpace:
         """The dimensions of one arm: shared ones, then its optimizer's, then its own; the later wins."""
@@ -224,13 +347,20 @@ class Study(_Strict):
     def to_config(self) -> dict[str, Any]:
         """The study as plain values; :class:`Study` reads it back."""
         config = self.model_dump(mode="json")
+        config["phases"] = {name: phase for name, phase in config["phases"].items() if phase is not None}
         config["arms"] = [arm.name for arm in self.arms]
         return config
 
     def fingerprint(self) -> str:
         """A digest of what all trials share and what changes their results: seed, dataset and recipe.
 
-        Arms, draws and epochs stand in the ledger, row by row, and so are not part of it; packs change no result.
+        Arms, draws and epochs stand in the ledger, row by row, and models beside it, so they are not part of it; packs
+        change no result.
         """
-        shared = self.model_dump(mode="json", include={"seed", "dataset", "recipe"})
+        shared = {
+            "seed": self.seed,
+            "dataset": self.dataset.model_dump(mode="json"),
+            # Without defaults, so that a setting that a later version adds changes no study that does not use it.
+            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"base"}),
+        }
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -92,6 +92,7 @@ def apply_settings(values: dict[str, Any], settings: Iterable[str]) -> dict[str,
         StudyError: If a setting is not of that form, or a part of its path is not a mapping.
     """
     for setting in settings:
+        values = _without_shorthand(values)
         path, equals, text = setting.partition("=")
         if not equals or not all(path.split(".")):
             raise StudyError(f"--set {setting}: write key=value, e.g. --set pack.size=4.")
@@ -101,6 +102,13 @@ def apply_settings(values: dict[str, Any], settings: Iterable[str]) -> dict[str,
             raise StudyError(f"--set {setting}: the value is not valid YAML: {_one_line(error)}.") from error
         values = _with_value(values, path.split("."), value, setting)
     return values
+
+
+def _without_shorthand(values: dict[str, Any]) -> dict[str, Any]:
+    """``dataset: digits`` and ``recipe: paper`` as the mappings that they stand for, so that a key in them can be set."""
+    names = {"dataset": "name", "recipe": "base"}
+    long = {key: {name: values[key]} for key, name in names.items() if isinstance(values.get(key), str)}
+    return {**values, **long}
 
 
 def _with_value(values: dict[str, Any], path: list[str], value: object, setting: str) -> dict[str, Any]:
@@ -169,8 +177,13 @@ def _keys_at(path: tuple[int | str, ...]) -> list[str]:
     model: Any = Study
     for part in path:
         field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field is not None else None
+        model = _model_in(field.annotation) if field is not None else None
     return list(getattr(model, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model in ``Model | None``, or the annotation itself."""
+    return next((kind for kind in get_args(annotation) if hasattr(kind, "model_fields")), annotation)
 
 
 def _short(value: object) -> str:

@@ -10,46 +10,53 @@ import ray.train
 import torch
 
 from stablesweep.job import PackJob
-from stablesweep.mailbox import Outbox
-from stablesweep.messages import EpochDone, Message, PackTimed, TrialEnded, TrialStarted
-from trainables import LockstepPack, MemberEpoch, MemberResult, install, load_dataset
+from stablesweep.mailbox import ANSWER_WITHIN_S, Outbox
+from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
+from trainables import LockstepPack, MemberEpoch, MemberResult, Ranks, install, load_dataset
 
 CHECKPOINT_FILE = "pack.pt"
 THREADS = 1
 """One thread, always: the last bits of a float depend on the number of threads."""
+ASK_EVERY_S = 1.0
+"""Within an epoch, so often the driver is asked whether to stop."""
 
 logger = logging.getLogger(__name__)
 
 
 def train_pack(config: dict[str, Any]) -> None:
-    """Train a pack to its end, or to the end of the epoch in which the driver asks to stop.
+    """Train a pack to its end, or until the driver asks to stop; each of the pack's workers calls this.
 
     Args:
         config: ``job``, a :class:`PackJob`, and ``mailbox``, the actor of :class:`stablesweep.mailbox.Mailbox`.
     """
     job: PackJob = config["job"]
-    outbox = Outbox(config["mailbox"])
+    context = ray.train.get_context()
+    ranks = Ranks(context.get_world_rank(), context.get_world_size())
+    outbox = Outbox(config["mailbox"], silent=ranks.rank > 0)
     outbox.send([])
     torch.set_num_threads(THREADS)
     install(job.entries)
-    pack = _restored(job) or _build(job)
-    if outbox.flush():
+    pack = _restored(job, ranks) or _build(job, ranks)
+    if ranks.first(outbox.flush()):
         return
     outbox.send(_first_messages(job, pack))
-    _train(job, pack, outbox)
+    _train(job, pack, outbox, ranks)
     outbox.flush()
 
 
-def _build(job: PackJob) -> LockstepPack:
+def _build(job: PackJob, ranks: Ranks) -> LockstepPack:
     return LockstepPack(
         job.members,
         model=job.model,
+        model_options=job.model_options,
         optimizer=job.optimizer,
         data=load_dataset(job.dataset, **job.dataset_options),
         recipe=job.recipe,
         epochs=job.epochs,
         study_seed=job.study_seed,
         device=_device(),
+        ranks=ranks,
+        decode_workers=job.decode_workers,
     )
 
 
@@ -59,14 +66,14 @@ def _device() -> str:
     return str(ray.train.torch.get_device())
 
 
-def _restored(job: PackJob) -> LockstepPack | None:
+def _restored(job: PackJob, ranks: Ranks) -> LockstepPack | None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
     try:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
-        pack = _build(job)
+        pack = _build(job, ranks)
         pack.load_state_dict(state)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes torch raise
         # Results do not depend on the checkpoint, only the time does: a bad one costs its epochs and no more.
@@ -85,23 +92,50 @@ def _first_messages(job: PackJob, pack: LockstepPack) -> list[Message]:
     return messages
 
 
-def _train(job: PackJob, pack: LockstepPack, outbox: Outbox) -> None:
-    saved_at, checkpoints = time.monotonic(), 0.0
+def _train(job: PackJob, pack: LockstepPack, outbox: Outbox, ranks: Ranks) -> None:
+    clock = _Clock(outbox, job.checkpoint_every_s)
+    checkpoints = 0.0
     while not pack.finished:
         before = (pack.train_seconds, pack.eval_seconds)
         live = {result.key for result in pack.results() if result.status == "running"}
-        messages: list[Message] = [_epoch_message(epoch) for epoch in pack.run_epoch()]
+        messages: list[Message] = [_epoch_message(epoch) for epoch in pack.run_epoch(clock.pause)]
         for result in pack.results():
             messages.extend(_end_messages(result) if result.key in live else [])
         training, evaluation = pack.train_seconds - before[0], pack.eval_seconds - before[1]
-        timed = PackTimed(pack=job.name, training=training, evaluation=evaluation, checkpoints=checkpoints)
-        outbox.send([*messages, timed])
-        checkpoints, stop = 0.0, outbox.stop_requested()
-        if not pack.finished and (stop or time.monotonic() - saved_at > job.checkpoint_every_s):
-            checkpoints = _save(pack)
-            saved_at = time.monotonic()
+        messages.extend(SampleSkipped(problem=problem) for problem in sorted(pack.take_problems()))
+        messages.append(PackTimed(pack=job.name, training=training, evaluation=evaluation, checkpoints=checkpoints))
+        outbox.send(messages)
+        checkpoints, stop = 0.0, ranks.first(outbox.stop_requested(ANSWER_WITHIN_S))
+        if not pack.finished and ranks.first(stop or clock.checkpoint_due()):
+            checkpoints = _save(pack, ranks)
+            clock.saved()
         if stop:
             return
+
+
+class _Clock:
+    """Says between steps whether to pause: for a checkpoint, or because the driver asks to stop."""
+
+    def __init__(self, outbox: Outbox, checkpoint_every_s: float) -> None:
+        self._outbox, self._every_s = outbox, checkpoint_every_s
+        self._saved_at = self._asked_at = time.monotonic()
+        self._stop = False
+
+    def pause(self) -> bool:
+        """Whether to leave the epoch where it is; asks the driver at most once a second, and never waits for it."""
+        if time.monotonic() - self._asked_at > ASK_EVERY_S:
+            self._stop = self._stop or self._outbox.stop_requested(0)
+            self._outbox.send([])
+            self._asked_at = time.monotonic()
+        return self._stop or self.checkpoint_due()
+
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is old enough."""
+        return time.monotonic() - self._saved_at > self._every_s
+
+    def saved(self) -> None:
+        """Note a checkpoint."""
+        self._saved_at = time.monotonic()
 
 
 def _epoch_message(epoch: MemberEpoch) -> EpochDone:
@@ -131,10 +165,14 @@ def _end_messages(result: MemberResult) -> list[Message]:
     ]
 
 
-def _save(pack: LockstepPack) -> float:
-    """Hand a checkpoint to Ray Train; the seconds it took."""
+def _save(pack: LockstepPack, ranks: Ranks) -> float:
+    """Hand a checkpoint to Ray Train; the seconds it took. All workers take part, the first one writes."""
     began = time.monotonic()
+    state = pack.state_dict()
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(pack.state_dict(), Path(folder) / CHECKPOINT_FILE)
-        ray.train.report({}, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        checkpoint = None
+        if ranks.rank == 0:
+            torch.save(state, Path(folder) / CHECKPOINT_FILE)
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report({}, checkpoint=checkpoint)
     return time.monotonic() - began

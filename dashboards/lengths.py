@@ -1,0 +1,81 @@
+"""Trials of one given setting: the error by training length, over the seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dashboards.selection import Floats, errors_with_diverged
+
+FIXED = "fixed"
+"""The sampler of trials whose setting the study gives: phases ``length`` and ``peak``."""
+
+CAPTION = (
+    "Trials of one given setting per arm. Mean, lowest and highest error are over the completed seeds; the gap is the mean "
+    "minus the arm's mean at its longest training in the phase, known only where every seed of both completed."
+)
+
+LENGTHS_SCHEMA = pa.schema(
+    [
+        pa.field("phase", pa.string()),
+        pa.field("arm", pa.string()),
+        pa.field("epochs", pa.int64()),
+        pa.field("n", pa.int64()),
+        pa.field("completed", pa.int64()),
+        pa.field("diverged", pa.int64()),
+        pa.field("missing", pa.int64()),
+        pa.field("mean_error", pa.float64()),
+        pa.field("lowest_error", pa.float64()),
+        pa.field("highest_error", pa.float64()),
+        pa.field("gap", pa.float64()),
+    ]
+)
+
+
+def lengths(trials: pa.Table) -> pa.Table:
+    """One row per phase, arm and training length of the trials with a given setting.
+
+    Returns:
+        A table with :data:`LENGTHS_SCHEMA`, sorted by phase, arm and epochs; errors in percent, gaps in points. See
+        :data:`CAPTION`.
+
+    Source: the gap to the longest training is the training-length stability of arXiv:2106.14881, section 4.
+    """
+    rows = trials.filter(pc.equal(trials["sampler"], FIXED)).to_pylist()
+    groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["phase"], row["arm"], row["epochs"]), []).append(row)
+    table = [_row(*key, groups[key]) for key in sorted(groups)]
+    longest = {(row["phase"], row["arm"]): row for row in table}
+    for row in table:
+        reference = longest[row["phase"], row["arm"]]
+        known = all(one["completed"] == one["n"] for one in (row, reference))
+        row["gap"] = row["mean_error"] - reference["mean_error"] if known else None
+    return pa.Table.from_pylist(table, schema=LENGTHS_SCHEMA)
+
+
+def _row(phase: str, arm: str, epochs: int, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    errors = errors_with_diverged([row["status"] for row in trials], [row["error"] for row in trials])
+    completed = errors[np.isfinite(errors)]
+    return {
+        "phase": phase,
+        "arm": arm,
+        "epochs": epochs,
+        "n": len(errors),
+        "completed": len(completed),
+        "diverged": int(np.isposinf(errors).sum()),
+        "missing": int(np.isnan(errors).sum()),
+        **_moments(completed),
+    }
+
+
+def _moments(errors: Floats) -> dict[str, float | None]:
+    if not len(errors):
+        return {"mean_error": None, "lowest_error": None, "highest_error": None}
+    return {
+        "mean_error": float(errors.mean()),
+        "lowest_error": float(errors.min()),
+        "highest_error": float(errors.max()),
+    }

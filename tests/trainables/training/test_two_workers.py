@@ -1,0 +1,213 @@
+"""A pack on two processes is the pack on one, to float tolerance, at the same batch size."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from trainables import LockstepPack, Member, Recipe, load_dataset
+from trainables.training.batch_norm import synchronise_batch_norm
+
+MEMBERS = [
+    Member(key="a", seed=1, hyperparameters={"lr": 0.02, "weight_decay": 1e-4}),
+    Member(key="b", seed=2, hyperparameters={"lr": 0.005, "weight_decay": 1e-2}),
+    Member(key="c", seed=3, hyperparameters={"lr": 1e30, "weight_decay": 0.0}),
+]
+RECIPE: dict[str, Any] = {
+    "batch_size": 64,
+    "warmup_epochs": 0.5,
+    "ema_horizon": 0.1,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "flip": 0.5,
+}
+PROGRAM = """
+import os, sys, torch
+from torch import distributed
+from trainables import LockstepPack, Member, Ranks, Recipe, load_dataset, register_model
+torch.set_num_threads(1)
+asked = torch.load(sys.argv[1], weights_only=True)
+rank, folder = int(os.environ["RANK"]), sys.argv[2]
+distributed.init_process_group("gloo")
+ranks = Ranks(rank, int(os.environ["WORLD_SIZE"]))
+
+def raises_on_the_second(*, num_classes, image_size, in_channels):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * image_size**2, num_classes))
+    steps = []
+    def count(module, inputs):
+        steps.append(1)
+        if rank == 1 and len(steps) == 3:
+            raise ArithmeticError("only here")
+    model.register_forward_pre_hook(count)
+    return model
+
+register_model("raises-on-the-second", raises_on_the_second)
+def pack():
+    return LockstepPack(
+        [Member(**member) for member in asked["members"]], model=asked["model"], optimizer=asked["optimizer"],
+        data=load_dataset("digits", image_size=16), recipe=Recipe(**asked["recipe"]), epochs=2, study_seed=7, ranks=ranks,
+    )
+training = pack()
+if asked["pause_at"]:
+    assert training.run_epoch(lambda: training.step >= asked["pause_at"]) == []
+    assert training.step == asked["pause_at"], training.step
+    state = training.state_dict()
+    if rank == 0:
+        torch.save(state, folder + "/state.pt")
+    distributed.barrier()
+    training = pack()
+    training.load_state_dict(torch.load(folder + "/state.pt", weights_only=True))
+while not training.finished:
+    training.run_epoch()
+rows = {r.key: [r.status, r.reason, [[e.train_loss, e.eval_loss, e.error, e.lr] for e in r.history]] for r in training.results()}
+state = training.state_dict()
+torch.save({"rows": rows, "state": state}, f"{folder}/rank{rank}.pt")
+"""
+
+
+def on_two(
+    folder: Path,
+    model: str,
+    recipe: dict[str, Any],
+    optimizer: str = "sgd",
+    pause_at: int = 0,
+    members: Sequence[Member] = MEMBERS,
+) -> list[Any]:
+    folder.mkdir()
+    asked = {
+        "members": [{"key": m.key, "seed": m.seed, "hyperparameters": dict(m.hyperparameters)} for m in members],
+        "model": model,
+        "optimizer": optimizer,
+        "recipe": recipe,
+        "pause_at": pause_at,
+    }
+    torch.save(asked, folder / "asked.pt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    root = Path(__file__).resolve().parents[3]
+    surroundings = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    surroundings["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "platform")])
+    command = [sys.executable, "-c", PROGRAM, str(folder / "asked.pt"), str(folder)]
+    processes = [
+        subprocess.Popen(command, env={**surroundings, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def on_one(
+    model: str, recipe: dict[str, Any], optimizer: str = "sgd", members: Sequence[Member] = MEMBERS
+) -> LockstepPack:
+    pack = LockstepPack(
+        members,
+        model=model,
+        optimizer=optimizer,
+        data=load_dataset("digits", image_size=16),
+        recipe=Recipe(**recipe),
+        epochs=2,
+        study_seed=7,
+    )
+    while not pack.finished:
+        pack.run_epoch()
+    return pack
+
+
+def assert_close(two: Any, one: LockstepPack) -> None:
+    weights = one.state_dict()["members"]
+    for result in one.results():
+        status, _, history = two["rows"][result.key]
+        assert status == result.status
+        for row, expected in zip(history, result.history, strict=True):
+            assert row[:2] == pytest.approx([expected.train_loss, expected.eval_loss], rel=2e-4)
+            assert row[2] == pytest.approx(expected.error, abs=0.6)
+            assert row[3] == expected.lr
+        for part in ("model", "ema"):
+            for name, tensor in (weights[result.key][part] or {}).items():
+                found = two["state"]["members"][result.key][part][name]
+                torch.testing.assert_close(
+                    found, tensor, rtol=1e-2, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}"
+                )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What two workers get with a model that has batch norm."""
+    return on_two(tmp_path_factory.mktemp("two") / "whole", "vit_c_micro", RECIPE)
+
+
+def test_two_agree_with_one_with_batch_norm_over_both(whole: list[Any]) -> None:
+    assert whole[0]["rows"] == whole[1]["rows"]
+    assert_close(whole[0], on_one("vit_c_micro", RECIPE))
+    assert {row[0] for row in whole[0]["rows"].values()} == {"completed", "diverged"}
+
+
+# AdamW divides by the gradient's size: where that is about nothing, rounding errors grow with the rate.
+@pytest.mark.parametrize(
+    ("model", "optimizer", "lr"), [("vit_p_micro", "adamw", 1e-3), ("timm:test_resnet", "sgd", 0.02)]
+)
+def test_two_agree_with_one(model: str, optimizer: str, lr: float, tmp_path: Path) -> None:
+    members = [Member(key="a", seed=1, hyperparameters={"lr": lr, "weight_decay": 1e-4})]
+    two = on_two(tmp_path / "two", model, RECIPE, optimizer, members=members)
+    assert two[0]["rows"] == two[1]["rows"]
+    assert_close(two[0], on_one(model, RECIPE, optimizer, members))
+
+
+def test_batch_norm_of_each_workers_part_gives_another_result(tmp_path: Path) -> None:
+    one = on_one("vit_c_micro", RECIPE)
+    apart = on_two(tmp_path / "apart", "vit_c_micro", {**RECIPE, "sync_batch_norm": False})
+    assert apart[0]["rows"] == apart[1]["rows"]
+    assert apart[0]["rows"]["a"][2][0][0] != pytest.approx(one.results()[0].history[0].train_loss, rel=1e-3)
+    for key in ("a", "b"):
+        for part in ("model", "ema"):
+            first, second = (rank["state"]["members"][key][part] for rank in apart)
+            for name, tensor in first.items():
+                torch.testing.assert_close(tensor, second[name], rtol=0, atol=0)
+
+
+def test_a_pack_on_two_continues_within_an_epoch_to_the_bit(whole: list[Any], tmp_path: Path) -> None:
+    paused = on_two(tmp_path / "paused", "vit_c_micro", RECIPE, pause_at=8)
+    assert [rank["rows"] for rank in paused] == [rank["rows"] for rank in whole]
+
+
+def test_a_member_that_raises_on_one_worker_fails_on_all(tmp_path: Path) -> None:
+    members = MEMBERS[:2]
+    first, second = on_two(tmp_path / "two", "raises-on-the-second", {"batch_size": 64}, members=members)
+    assert {row[0] for row in first["rows"].values()} == {row[0] for row in second["rows"].values()} == {"failed"}
+    assert first["rows"]["a"][1] == "RuntimeError: it failed on another worker of its pack, see that worker's log"
+    assert second["rows"]["a"][1] == "ArithmeticError: only here"
+
+
+def test_a_synchronised_norm_of_one_worker_is_the_norm() -> None:
+    from torch import distributed
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=1)
+    try:
+        torch.manual_seed(0)
+        ours, torchs = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        synchronise_batch_norm(ours, 1)
+        images = torch.randn(5, 3, 4, 4)
+        inputs = [images.clone().requires_grad_(), images.clone().requires_grad_()]
+        outputs = [ours(inputs[0]), torchs(inputs[1])]
+        for output in outputs:
+            output.pow(3).sum().backward()
+        torch.testing.assert_close(outputs[0], outputs[1])
+        torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.running_var, torchs.running_var)
+        torch.testing.assert_close(ours.running_mean, torchs.running_mean)
+        torch.testing.assert_close(ours.eval()(images), torchs.eval()(images))
+        assert list(ours.state_dict()) == list(torchs.state_dict())
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,1 @@
+"""Models by name: the paper's, timm's and the user's."""

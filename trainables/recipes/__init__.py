@@ -1,0 +1,1 @@
+"""How a member is trained: settings, schedule, augmentation, averaging."""

@@ -1,0 +1,76 @@
+"""Batch norm over the whole batch of a pack that runs on several workers.
+
+``torch.nn.SyncBatchNorm`` exists for GPUs only; this one is the same function on any device.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.training.ranks import SummedOverRanks
+
+
+class _Synced:
+    """Replaces the statistics of a batch norm; mixed into a subclass of the norm's own class."""
+
+    world: int
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """As the norm does on the batches of all ranks put together."""
+        norm: Any = self
+        if not norm.training:
+            evaluated: torch.Tensor = super().forward(inputs)  # type: ignore[misc]
+            return evaluated
+        outputs = _normalised(norm, inputs)
+        # timm's norms carry an activation with them.
+        for name in ("drop", "act"):
+            layer = getattr(norm, name, None)
+            outputs = outputs if layer is None else layer(outputs)
+        return outputs
+
+
+def synchronise_batch_norm(model: nn.Module, world: int) -> None:
+    """Makes every batch norm of a model see the batches of all ranks, in place; names and parameters stay.
+
+    The mean over the ranks of gradients is then the gradient on the whole batch. All ranks must run the same layers in the
+    same order and get batches of equal size.
+
+    Source: own; the function is that of ``torch.nn.SyncBatchNorm``.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, _Synced):
+            kind = type(module)
+            module.__class__ = type(f"Synced{kind.__name__}", (_Synced, kind), {})
+            module.world = world  # type: ignore[assignment]
+
+
+def _normalised(norm: Any, inputs: torch.Tensor) -> torch.Tensor:
+    inputs32 = inputs.float()
+    axes = [axis for axis in range(inputs.ndim) if axis != 1]
+    shape = [1, -1] + [1] * (inputs.ndim - 2)
+    count = norm.world * inputs.numel() // inputs.shape[1]
+    mean = _summed(inputs32.sum(axes)) / count
+    centred = inputs32 - mean.view(shape)
+    variance = _summed(centred.square().sum(axes)) / count
+    _update_running_statistics(norm, mean.detach(), variance.detach() * (count / max(count - 1, 1)))
+    outputs = centred * torch.rsqrt(variance + norm.eps).view(shape)
+    if norm.affine:
+        outputs = outputs * norm.weight.view(shape) + norm.bias.view(shape)
+    converted: torch.Tensor = outputs.to(inputs.dtype)
+    return converted
+
+
+def _summed(tensor: torch.Tensor) -> torch.Tensor:
+    total: torch.Tensor = SummedOverRanks.apply(tensor)
+    return total
+
+
+@torch.no_grad()
+def _update_running_statistics(norm: Any, mean: torch.Tensor, variance: torch.Tensor) -> None:
+    if not norm.track_running_stats:
+        return
+    norm.num_batches_tracked.add_(1)
+    share = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, share)
+    norm.running_var.lerp_(variance, share)

@@ -1,0 +1,395 @@
+"""Many trials trained side by side on the same batches, each as if it were alone."""
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
+from trainables.optimizers import require_hyperparameters
+from trainables.recipes.augmentation import Augmentation
+from trainables.recipes.recipe import Recipe
+from trainables.registry import require_model
+from trainables.text import one_line
+from trainables.training.member import MemberTraining
+from trainables.training.plan import TrainingPlan
+from trainables.training.ranks import Ranks
+from trainables.training.records import Member, MemberEpoch, MemberResult
+
+EVAL_BATCH_SIZE = 256
+"""Images that a rank evaluates at a time: fixed, because the last bits of a result may depend on it."""
+STEPS_BETWEEN_AGREEMENTS = 8
+"""Several ranks agree on a pause this often: each time costs an exchange."""
+STATE_FORMAT = 2
+
+
+def never() -> bool:
+    """No."""
+    return False
+
+
+class LockstepPack:
+    """Members that are trained on each batch in turn, so that a batch is prepared once for all of them.
+
+    A member's numbers depend on its seed and hyperparameters and on what the pack was asked for (model, optimizer, data,
+    recipe, epochs, study seed), not on the other members, its place among them, or interruptions: to the bit on a CPU
+    with a fixed number of torch threads. Every member has its own torch generator; global generators are left as they
+    were. A model that draws from other generators (``random``, numpy) is outside this promise.
+
+    Source: own.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        model: str,
+        optimizer: str,
+        data: Dataset,
+        recipe: Recipe,
+        epochs: int,
+        study_seed: int,
+        device: str = "cpu",
+        model_options: Mapping[str, Any] | None = None,
+        ranks: Ranks | None = None,
+        decode_workers: int = 0,
+    ) -> None:
+        """Checks what is asked for; models are built when the first epoch starts.
+
+        Args:
+            members: At least one; keys are unique.
+            model: A name that :func:`trainables.create_model` takes.
+            optimizer: A name that :func:`trainables.create_optimizer` takes.
+            data: The images; batches are moved to the device.
+            recipe: Training settings.
+            epochs: Length of the training, 1 or more; the schedule ends there.
+            study_seed: 0 or more; with the epoch it decides the order of the images and their augmentation.
+            device: Where to train, as torch names it.
+            model_options: Further keyword arguments of :func:`trainables.create_model`.
+            ranks: The processes that train the pack together; by default this one alone.
+            decode_workers: Processes that read and decode images for this one, if the dataset uses any.
+
+        Raises:
+            UnknownName: If the model, the optimizer or a hyperparameter is unknown.
+            ValueError: If a value is out of range, or a hyperparameter is missing.
+        """
+        ranks = ranks or Ranks()
+        _check_members(members, model=model, optimizer=optimizer)
+        check_sizes(data, recipe, epochs=epochs, study_seed=study_seed, world=ranks.world)
+        self.epoch = 0
+        """Epochs done."""
+        self.step = 0
+        """Steps done in the epoch that has begun; 0 between two epochs."""
+        self.train_seconds = 0.0
+        """Time this object spent training, all members together."""
+        self.eval_seconds = 0.0
+        """Time this object spent evaluating, all members together."""
+        self._data, self._recipe, self._study_seed, self._ranks = data, recipe, study_seed, ranks
+        self._decode_workers = decode_workers
+        self._plan = TrainingPlan(
+            model=model,
+            model_options=dict(model_options or {}),
+            optimizer=optimizer,
+            num_classes=data.num_classes,
+            image_size=data.image_size,
+            channels=data.channels,
+            recipe=recipe,
+            steps_per_epoch=data.num_train // recipe.batch_size,
+            epochs=epochs,
+            device=torch.device(device),
+            ranks=ranks,
+        )
+        self._augmentation = Augmentation(
+            recipe,
+            num_classes=data.num_classes,
+            image_size=data.image_size,
+            mean=data.mean,
+            std=data.std,
+            crop_here=not data.crops_on_read,
+        )
+        self._members = [MemberTraining(member, self._plan) for member in members]
+        self._problems: set[str] = set()
+        self._interrupted = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train: all epochs are done, or no member is live."""
+        return self.epoch >= self._plan.epochs or not self._live()
+
+    def run_epoch(self, pause: Callable[[], bool] = never) -> list[MemberEpoch]:
+        """Trains every live member for one epoch, evaluates it, and returns the records of those that got through.
+
+        A member that diverges or raises stops there; its status says so in :meth:`results`.
+
+        Args:
+            pause: Asked between steps. Once it says yes, the epoch is left where it is: nothing is returned, ``step`` says
+                how far it got, and the next call goes on from there. With several ranks the first one's answer counts.
+
+        Raises:
+            RuntimeError: If the pack is finished, or an earlier epoch was interrupted by an exception.
+            ValueError: If the dataset cannot be read.
+            MemoryError, torch.OutOfMemoryError: If memory ran out; the pack is then of no further use.
+        """
+        if self.finished:
+            raise RuntimeError("the pack is finished; ask `finished` before running another epoch")
+        self._require_whole_steps()
+        self._interrupted = True
+        trained = self._train(self.epoch + 1, pause)
+        if not self.step:
+            self._evaluate(self.epoch + 1)
+            self.epoch += 1
+        self._interrupted = False
+        return (
+            [training.history[-1] for training in trained if training.close_epoch(self.epoch)] if not self.step else []
+        )
+
+    def take_problems(self) -> set[str]:
+        """What was wrong with the unreadable samples that were skipped since this was last asked, a sentence each."""
+        problems, self._problems = self._problems, set()
+        return problems
+
+    def results(self) -> list[MemberResult]:
+        """Where each member stands, in the order in which the members were given."""
+        return [training.result() for training in self._members]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pack between two steps: tensors on the CPU and plain containers, so that ``weights_only`` loads it.
+
+        With several ranks, all must call it; what the first one gets is the checkpoint.
+
+        Raises:
+            RuntimeError: If a step was interrupted half-way.
+        """
+        self._require_whole_steps()
+        return {
+            "format": STATE_FORMAT,
+            "asked": self._asked(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "members": {training.member.key: training.state_dict() for training in self._members},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what :meth:`state_dict` returned; members are matched by key, further ones are ignored.
+
+        Raises:
+            ValueError: If the state is of another study's pack, lacks a member, or holds one with another seed or other
+                hyperparameters. The pack is then of no further use.
+        """
+        if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
+            raise ValueError(f"the checkpoint is not of format {STATE_FORMAT}; delete it to start these trials anew")
+        try:
+            self._load(state)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"the checkpoint is damaged ({one_line(error)}); delete it to start these trials anew"
+            ) from error
+
+    def _load(self, state: dict[str, Any]) -> None:
+        for name, asked in self._asked().items():
+            if (found := state["asked"].get(name)) != asked:
+                raise ValueError(
+                    f"the checkpoint was made with {name} = {found!r}, the study asks for {asked!r}; "
+                    "give the study another name, or restore what it was"
+                )
+        for training in self._members:
+            if training.member.key not in state["members"]:
+                raise ValueError(f"the checkpoint has no member {training.member.key!r}; train it in a pack of its own")
+            training.load_state_dict(state["members"][training.member.key])
+        self.epoch, self.step = state["epoch"], state["step"]
+
+    def _asked(self) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            "model": plan.model,
+            "model_options": dict(plan.model_options),
+            "optimizer": plan.optimizer,
+            "dataset": self._data.name,
+            "image_size": plan.image_size,
+            "num_train": self._data.num_train,
+            "recipe": plan.recipe.model_dump(),
+            "epochs": plan.epochs,
+            "study_seed": self._study_seed,
+            "workers": self._ranks.world,
+        }
+
+    def _live(self) -> list[MemberTraining]:
+        return [training for training in self._members if training.live]
+
+    def _train(self, epoch: int, pause: Callable[[], bool]) -> list[MemberTraining]:
+        """Trains to the end of the epoch, where ``step`` is 0 again, or to a pause; returns the members that took part."""
+        started = time.perf_counter()
+        taking_part = self._live()
+        for training in taking_part:
+            if self.step:
+                training.build()
+            else:
+                training.begin_epoch()
+        self._steps(epoch, taking_part, pause)
+        self._synchronise()
+        sums = self._summed([training.training_sums() for training in taking_part])
+        for training, own in zip(taking_part, sums, strict=True):
+            if training.live:
+                training.end_training(epoch, own) if not self.step else training.fail_with_others(own)
+        wall = time.perf_counter() - started
+        self.train_seconds += wall
+        apportion(wall, taking_part)
+        return taking_part
+
+    def _steps(self, epoch: int, taking_part: Sequence[MemberTraining], pause: Callable[[], bool]) -> None:
+        per_epoch, first = self._plan.steps_per_epoch, (epoch - 1) * self._plan.steps_per_epoch
+        with closing(self._train_batches(epoch)) as batches:
+            while self.step < per_epoch and self._anyone(taking_part):
+                self._step(next(batches), taking_part, epoch, first + self.step)
+                self.step += 1
+                if self.step < per_epoch and self._pauses(pause):
+                    return
+        self.step = 0
+
+    def _train_batches(self, epoch: int) -> Generator[Batch]:
+        recipe = self._recipe
+        crop = RandomCrop(area=recipe.crop_area, ratio=recipe.crop_ratio) if recipe.crop == "random_resized" else None
+        reading = self._reading(recipe.batch_size, self.step)
+        # A generator of our own, so that it can be closed; closing it closes the dataset's.
+        yield from self._data.train_batches(reading, study_seed=self._study_seed, epoch=epoch, crop=crop)
+        raise ValueError(
+            f"dataset {self._data.name!r}: epoch {epoch} ended after {self.step} of {self._plan.steps_per_epoch} steps; "
+            "train_batches must yield num_train // batch_size batches"
+        )
+
+    def _step(self, read: Batch, taking_part: Sequence[MemberTraining], epoch: int, step: int) -> None:
+        self._problems.update(read.problems)
+        device = self._plan.device
+        batch = self._augmentation.augment(
+            read.images.to(device, non_blocking=True),
+            read.labels.to(device, non_blocking=True),
+            study_seed=self._study_seed,
+            epoch=epoch,
+            step=self.step,
+            rank=self._ranks.rank,
+            world=self._ranks.world,
+        )
+        for training in taking_part:
+            if training.live:
+                # A copy: a model that works in place must not change what its neighbours see.
+                training.backward(replace(batch, images=batch.images.clone()), step)
+            if self._ranks.world == 1 and training.live:
+                training.update(step)
+        if self._ranks.world > 1:
+            self._ranks.average_([gradient for training in taking_part for gradient in training.gradients()])
+            for training in taking_part:
+                if training.live:
+                    training.update(step)
+
+    def _evaluate(self, epoch: int) -> None:
+        started = time.perf_counter()
+        taking_part = self._live()
+        counted = torch.zeros((), dtype=torch.int64)
+        if taking_part:
+            with closing(self._eval_batches()) as batches:
+                for batch in batches:
+                    counted += self._evaluate_batch(batch, taking_part)
+        self._synchronise()
+        num_eval = int(self._ranks.sum(counted.to(self._plan.device)))
+        if taking_part and not num_eval:
+            raise ValueError(
+                f"dataset {self._data.name!r}: no evaluation image could be read; repair the files it names"
+            )
+        sums = self._summed([training.evaluation_sums() for training in taking_part])
+        for training, own in zip(taking_part, sums, strict=True):
+            if training.live:
+                training.end_epoch(epoch, num_eval, own)
+        wall = time.perf_counter() - started
+        self.eval_seconds += wall
+        apportion(wall, taking_part)
+
+    def _eval_batches(self) -> Generator[Batch]:
+        yield from self._data.eval_batches(self._reading(EVAL_BATCH_SIZE * self._ranks.world, 0))
+
+    def _evaluate_batch(self, batch: Batch, taking_part: Sequence[MemberTraining]) -> torch.Tensor:
+        """Evaluates one batch; the number of its images that could be read."""
+        self._problems.update(batch.problems)
+        if len(batch.labels):
+            images = self._augmentation.normalised(batch.images.to(self._plan.device, non_blocking=True))
+            labels = batch.labels.to(self._plan.device, non_blocking=True)
+            for training in taking_part:
+                if training.live:
+                    training.evaluate(images.clone(), labels)
+        return (batch.labels != UNREADABLE).sum()
+
+    def _reading(self, batch_size: int, first_step: int) -> Reading:
+        return Reading(
+            batch_size=batch_size,
+            rank=self._ranks.rank,
+            world=self._ranks.world,
+            first_step=first_step,
+            decode_workers=self._decode_workers,
+        )
+
+    def _summed(self, own: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Each member's sums over the ranks, on the CPU; one exchange for all members."""
+        return list(self._ranks.sum(torch.stack(list(own))).cpu()) if own else []
+
+    def _anyone(self, taking_part: Sequence[MemberTraining]) -> bool:
+        # With several ranks a member may have failed on this one alone: the exchanges must go on.
+        return self._ranks.world > 1 or any(training.live for training in taking_part)
+
+    def _pauses(self, pause: Callable[[], bool]) -> bool:
+        if self._ranks.world == 1:
+            return pause()
+        return self.step % STEPS_BETWEEN_AGREEMENTS == 0 and self._ranks.first(pause())
+
+    def _synchronise(self) -> None:
+        # Else the first member to read its sums would be charged for everybody's outstanding work.
+        if self._plan.device.type == "cuda":
+            torch.cuda.synchronize(self._plan.device)
+
+    def _require_whole_steps(self) -> None:
+        if self._interrupted:
+            raise RuntimeError("a step was interrupted half-way; make a new pack and load the last checkpoint into it")
+
+
+def apportion(wall_seconds: float, trainings: Sequence[MemberTraining]) -> None:
+    """Charges the members for a stretch of the pack's time, in proportion to the time spent in their own calls.
+
+    So that the members' seconds sum to the pack's, shared work such as preparing batches included.
+    """
+    own = [training.take_host_seconds() for training in trainings]
+    total = sum(own)
+    for training, seconds in zip(trainings, own, strict=True):
+        training.charge(wall_seconds * (seconds / total if total > 0 else 1 / len(trainings)))
+
+
+def _check_members(members: Sequence[Member], *, model: str, optimizer: str) -> None:
+    require_model(model)
+    if not members:
+        raise ValueError("members: got none, expected at least one")
+    keys = [member.key for member in members]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"members: key {twice!r} occurs twice; give each member its own key")
+    for member in members:
+        if member.seed < 0:
+            raise ValueError(f"member {member.key!r}: seed is {member.seed}, expected 0 or more")
+        require_hyperparameters(optimizer, member.hyperparameters)
+
+
+def check_sizes(data: Dataset, recipe: Recipe, *, epochs: int, study_seed: int, world: int) -> None:
+    """Nothing, if a pack of this length can be trained on the data by ``world`` workers.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs: got {epochs}, expected 1 or more")
+    if study_seed < 0:
+        raise ValueError(f"study seed: got {study_seed}, expected 0 or more")
+    if recipe.batch_size > data.num_train:
+        raise ValueError(
+            f"batch_size: got {recipe.batch_size}, expected 1 to {data.num_train}, the number of training images"
+        )
+    if recipe.batch_size % world:
+        raise ValueError(f"batch_size: {recipe.batch_size} cannot be shared evenly by {world} workers; use a multiple")

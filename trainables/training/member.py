@@ -1,0 +1,351 @@
+"""The training state of one member of a pack: its model, optimizer, generator, status and history."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainables.data.dataset import UNREADABLE
+from trainables.models.create import create_model
+from trainables.optimizers import create_optimizer
+from trainables.recipes.augmentation import TrainBatch
+from trainables.recipes.ema import Ema
+from trainables.recipes.mixing import mixed_cross_entropy
+from trainables.text import one_line
+from trainables.training.batch_norm import synchronise_batch_norm
+from trainables.training.failures import is_the_processes
+from trainables.training.plan import TrainingPlan
+from trainables.training.random_state import RandomState
+from trainables.training.records import Member, MemberEpoch, MemberResult, Status
+from trainables.training.snapshots import copied
+
+
+class MemberTraining:
+    """One member while it trains; it shares nothing that changes with any other member.
+
+    Whatever the member's own code raises makes the member ``failed``; memory errors and errors of the accelerator are the
+    whole process's and propagate.
+    """
+
+    def __init__(self, member: Member, plan: TrainingPlan) -> None:
+        self.member = member
+        self.status: Status = "running"
+        self.reason: str | None = None
+        self.history: list[MemberEpoch] = []
+        self.seconds = 0.0
+        """All time apportioned to this member so far."""
+        self._host_seconds = 0.0
+        self._epoch_seconds = 0.0
+        self._plan = plan
+        self._random = RandomState(member.seed, plan.device)
+        self._model: nn.Module | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._ema: Ema | None = None
+        self._gradient_shapes: list[torch.Size] = []
+        self._loss_sum, self._eval_loss_sum, self._wrong = (self._zero() for _ in range(3))
+        self._train_loss = math.nan
+
+    @property
+    def live(self) -> bool:
+        """Whether the member is still to be trained."""
+        return self.status == "running"
+
+    def begin_epoch(self) -> None:
+        """Builds the model and optimizer if there are none yet, and clears the epoch's sums."""
+        self._epoch_seconds = 0.0
+        self._loss_sum, self._eval_loss_sum, self._wrong = (self._zero() for _ in range(3))
+        self.build()
+
+    def build(self) -> None:
+        """Builds the model and optimizer if there are none yet."""
+        with self._guarded():
+            if self._model is None:
+                self._build()
+
+    def backward(self, batch: TrainBatch, step: int) -> None:
+        """The gradient of this rank's part of a batch; nothing is read back from the device.
+
+        Args:
+            batch: The member may overwrite its images.
+            step: Counted from 0 over the whole training.
+        """
+        with self._guarded():
+            model, optimizer = self._built()
+            model.train()
+            for group in optimizer.param_groups:
+                group["lr"] = self._lr(step)
+            optimizer.zero_grad(set_to_none=True)
+            logits = self._logits(model, batch.images)
+            loss = mixed_cross_entropy(logits, batch, self._plan.recipe.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._loss_sum += loss.detach()
+
+    def gradients(self) -> list[torch.Tensor]:
+        """The gradients, to be averaged over the ranks in place: equal shapes on all ranks, whatever happened here."""
+        if self._model is None:
+            return [torch.zeros(shape, device=self._plan.device) for shape in self._gradient_shapes]
+        found = [parameter.grad for parameter in self._model.parameters() if parameter.grad is not None]
+        self._gradient_shapes = [gradient.shape for gradient in found]
+        return found
+
+    def update(self, step: int) -> None:
+        """One optimizer step along the gradient, and one of the averaged weights if it is their turn."""
+        with self._guarded():
+            model, optimizer = self._built()
+            if self._plan.recipe.grad_clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), self._plan.recipe.grad_clip)
+            optimizer.step()
+            if self._ema is not None:
+                self._ema.update(model, step)
+
+    def training_sums(self) -> torch.Tensor:
+        """What the ranks add up after training: sum of the losses, and 1 if the member failed on this rank; shape (2,)."""
+        return torch.stack([self._loss_sum, torch.full_like(self._loss_sum, self.status == "failed")])
+
+    def end_training(self, epoch: int, sums: torch.Tensor) -> None:
+        """Reads the epoch's training loss; the member has diverged if it is not finite or too large.
+
+        Args:
+            epoch: Counted from 1.
+            sums: :meth:`training_sums`, added up over the ranks.
+        """
+        loss_sum, failed = sums.tolist()
+        with self._guarded():
+            self._raise_if(failed)
+            self._train_loss = loss_sum / (self._plan.steps_per_epoch * self._plan.ranks.world)
+            limit = self._plan.recipe.explode * math.log(self._plan.num_classes)
+            if not math.isfinite(self._train_loss):
+                self._stop("diverged", f"training loss is {self._train_loss} in epoch {epoch}")
+            elif self._train_loss > limit:
+                loss = f"training loss {self._train_loss:.4g} in epoch {epoch}"
+                self._stop("diverged", f"{loss} exceeds {limit:.4g} (explode x ln(classes))")
+            elif self._plan.ranks.world > 1 and not self._plan.recipe.sync_batch_norm:
+                self._plan.ranks.average_(self._running_statistics())
+
+    def fail_with_others(self, sums: torch.Tensor) -> None:
+        """Stops the member here if it failed on another rank; for sums see :meth:`end_training`."""
+        with self._guarded():
+            self._raise_if(float(sums[1]))
+
+    def evaluate(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        """Adds one batch of evaluation images to the epoch's sums.
+
+        Args:
+            images: float32, shape (B, C, H, W); the member may overwrite them.
+            labels: int64, shape (B,); those of :data:`trainables.UNREADABLE` images do not count.
+        """
+        # Not inference mode: a tensor that a user's model caches here must still be of use in training.
+        with self._guarded(), torch.no_grad():
+            model = self._evaluated()
+            model.eval()
+            logits = self._logits(model, images)
+            losses = functional.cross_entropy(logits, labels, reduction="sum", ignore_index=UNREADABLE)
+            self._eval_loss_sum += losses
+            self._wrong += ((logits.argmax(dim=1) != labels) & (labels != UNREADABLE)).sum()
+
+    def evaluation_sums(self) -> torch.Tensor:
+        """What the ranks add up after evaluation: losses, wrong answers, 1 if the member failed here; shape (3,)."""
+        failed = torch.full_like(self._wrong, self.status == "failed")
+        return torch.stack([self._eval_loss_sum, self._wrong, failed])
+
+    def end_epoch(self, epoch: int, num_eval: int, sums: torch.Tensor) -> None:
+        """Reads the evaluation; the member has diverged if its loss is not finite, else the epoch is history.
+
+        Args:
+            epoch: Counted from 1.
+            num_eval: Evaluation images, over all ranks.
+            sums: :meth:`evaluation_sums`, added up over the ranks.
+        """
+        loss_sum, wrong, failed = sums.tolist()
+        with self._guarded():
+            self._raise_if(failed)
+            eval_loss = loss_sum / num_eval
+            if not math.isfinite(eval_loss):
+                self._stop("diverged", f"evaluation loss is {eval_loss} in epoch {epoch}")
+                return
+            row = MemberEpoch(
+                key=self.member.key,
+                epoch=epoch,
+                train_loss=self._train_loss,
+                error=100.0 * wrong / num_eval,
+                eval_loss=eval_loss,
+                lr=self._lr(epoch * self._plan.steps_per_epoch - 1),
+                seconds=0.0,
+            )
+            self.history.append(row)
+            if epoch == self._plan.epochs:
+                self.status = "completed"
+
+    def close_epoch(self, epoch: int) -> bool:
+        """Whether this epoch is history; if so, its record now says how long it took."""
+        if not self.history or self.history[-1].epoch != epoch:
+            return False
+        self.history[-1] = replace(self.history[-1], seconds=self._epoch_seconds)
+        return True
+
+    def take_host_seconds(self) -> float:
+        """Time spent in this member's own calls since this was last asked."""
+        taken, self._host_seconds = self._host_seconds, 0.0
+        return taken
+
+    def charge(self, seconds: float) -> None:
+        """Adds to the member's time."""
+        self.seconds += seconds
+        self._epoch_seconds += seconds
+
+    def result(self) -> MemberResult:
+        """Where the member stands."""
+        errors = [row.error for row in self.history]
+        return MemberResult(
+            key=self.member.key,
+            status=self.status,
+            error=errors[-1] if self.status == "completed" else None,
+            best_error=min(errors, default=None),
+            epochs_done=len(errors),
+            reason=self.reason,
+            seconds=self.seconds,
+            history=tuple(self.history),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the member's future depends on, as tensors on the CPU and plain containers."""
+        return {
+            "seed": self.member.seed,
+            "hyperparameters": dict(self.member.hyperparameters),
+            "status": self.status,
+            "reason": self.reason,
+            "seconds": self.seconds,
+            "epoch_seconds": self._epoch_seconds,
+            "loss_sum": self._plan.ranks.gather(float(self._loss_sum)),
+            "history": [asdict(row) for row in self.history],
+            "random": self._plan.ranks.gather(self._random.state_dict()),
+            "model": None if self._model is None else copied(self._model.state_dict()),
+            "optimizer": None if self._optimizer is None else copied(self._optimizer.state_dict()),
+            "ema": None if self._ema is None else copied(self._ema.state_dict()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If the state is of a member with another seed or other hyperparameters.
+        """
+        asked = {"seed": self.member.seed, "hyperparameters": dict(self.member.hyperparameters)}
+        for name, value in asked.items():
+            if state[name] != value:
+                raise ValueError(
+                    f"member {self.member.key!r}: the checkpoint has {name} {state[name]!r}, the study asks for {value!r}; "
+                    "give the study another name, or restore what it was"
+                )
+        self.status, self.reason, self.seconds = state["status"], state["reason"], state["seconds"]
+        self.history = [MemberEpoch(**row) for row in state["history"]]
+        self._epoch_seconds = state["epoch_seconds"]
+        self._loss_sum = torch.tensor(state["loss_sum"][self._plan.ranks.rank], dtype=torch.float64, device=self._plan.device)
+        self._release()
+        if state["model"] is not None:
+            self._restore(state["model"], state["optimizer"], state["ema"])
+        # Last: building the model has drawn from the generator.
+        self._random.load_state_dict(state["random"][self._plan.ranks.rank])
+
+    def _restore(
+        self, model_state: dict[str, Any], optimizer_state: dict[str, Any], ema_state: dict[str, Any] | None
+    ) -> None:
+        try:
+            with self._random.active():
+                self._build()
+            model, optimizer = self._built()
+            model.load_state_dict(model_state)
+            optimizer.load_state_dict(optimizer_state)
+            if self._ema is not None:
+                self._ema.load_state_dict(ema_state or {})
+        except (RuntimeError, ValueError, KeyError) as error:
+            if is_the_processes(error):
+                raise
+            raise ValueError(
+                f"member {self.member.key!r}: the checkpoint does not fit model {self._plan.model!r} "
+                f"({one_line(error)}); delete the checkpoint to start these trials anew"
+            ) from error
+
+    def _build(self) -> None:
+        plan = self._plan
+        model = create_model(
+            plan.model,
+            num_classes=plan.num_classes,
+            image_size=plan.image_size,
+            in_channels=plan.channels,
+            **plan.model_options,
+        )
+        if plan.ranks.world > 1 and plan.recipe.sync_batch_norm:
+            synchronise_batch_norm(model, plan.ranks.world)
+        self._model = model.to(plan.device)
+        self._gradient_shapes = [parameter.shape for parameter in model.parameters() if parameter.requires_grad]
+        self._optimizer = create_optimizer(
+            plan.optimizer,
+            self._model,
+            self.member.hyperparameters,
+            decay_embeddings=plan.recipe.decay_embeddings,
+        )
+        self._ema = plan.averaged(self._model)
+        if plan.ranks.rank > 0:
+            # All ranks draw the same initial weights, but each its own dropout.
+            torch.manual_seed(self.member.seed + (plan.ranks.rank << 32))
+
+    def _evaluated(self) -> nn.Module:
+        """The model that is evaluated: the averaged one if there is one."""
+        model, _ = self._built()
+        return model if self._ema is None else self._ema.model
+
+    def _running_statistics(self) -> list[torch.Tensor]:
+        models = [self._built()[0], *([] if self._ema is None else [self._ema.model])]
+        return [buffer for model in models for buffer in model.buffers() if buffer.is_floating_point()]
+
+    def _raise_if(self, failed: float) -> None:
+        if failed > 0:
+            raise RuntimeError("it failed on another worker of its pack, see that worker's log")
+
+    def _built(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        assert self._model is not None, "begin_epoch comes first"
+        assert self._optimizer is not None
+        return self._model, self._optimizer
+
+    def _zero(self) -> torch.Tensor:
+        return torch.zeros((), dtype=torch.float64, device=self._plan.device)
+
+    def _lr(self, step: int) -> float:
+        return self._plan.lr(float(self.member.hyperparameters["lr"]), step)
+
+    def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self._plan.device.type, dtype=torch.bfloat16, enabled=self._plan.bfloat16):
+            logits = model(images)
+        expected = (len(images), self._plan.num_classes)
+        if not isinstance(logits, torch.Tensor) or logits.shape != expected:
+            got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            raise ValueError(f"the model returned {got} instead of logits of shape {expected}")
+        return logits.float()
+
+    def _stop(self, status: Status, reason: str) -> None:
+        self.status, self.reason = status, reason
+        self._release()
+
+    def _release(self) -> None:
+        self._model = self._optimizer = self._ema = None
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """The member's own generator and stopwatch; what is raised inside becomes the status ``failed``."""
+        started = time.perf_counter()
+        try:
+            with self._random.active():
+                yield
+        except Exception as error:
+            if is_the_processes(error):
+                raise
+            self._stop("failed", one_line(error))
+        finally:
+            self._host_seconds += time.perf_counter() - started
