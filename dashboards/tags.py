@@ -34,6 +34,9 @@ VERSION = PREFIX + "version"
 SKIPPED_SAMPLES = PREFIX + "skipped_samples"
 """On the study run, where there are any: how many samples of the dataset could not be read and were left out."""
 
+NOTE = "mlflow.note.content"
+"""MLflow's own: the Markdown that its pages show as the description."""
+
 STATUSES = ("pending", "running", "completed", "diverged", "failed", "lost")
 
 TRAIN_LOSS = "train_loss"

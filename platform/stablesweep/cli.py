@@ -80,7 +80,8 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
         click.echo(f"Stopped: {outcome.unfinished} trials are left; run the same command again to continue.")
         sys.exit(INTERRUPTED)
     if outcome.lost:
-        click.echo(f"{outcome.lost} trials were lost; `run --retry-lost` trains them again.", err=True)
+        reasons = "; ".join(outcome.lost_reasons[:3])
+        click.echo(f"{outcome.lost} trials were lost ({reasons}); `run --retry-lost` trains them again.", err=True)
         sys.exit(1)
 
 
@@ -186,7 +187,9 @@ def export(study: str, home: Path | None, out: Path) -> None:
 
 @main.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--measure", is_flag=True, help="Also measure images per second and memory on this device; takes minutes.")
+@click.option(
+    "--measure", is_flag=True, help="Also measure images per second and memory on this device; takes minutes."
+)
 def models(names: Sequence[str], measure: bool) -> None:
     """List the built-in models, or those NAMEd, with their cost beside the paper's figures."""
     from rich.console import Console

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from stablesweep.ledger import Trial
+from stablesweep.ledger import FIXED, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,8 @@ class TrialPack:
     """Trials of one arm and phase that one Ray Train worker group trains in lockstep."""
 
     name: str
-    """``phase/arm/pNNN`` with ``~`` for ``/``: a folder name, the same whenever the study and pack size are."""
+    """``phase/arm/pNNN`` with ``~`` for ``/``, of a given setting ``phase/arm/eEPOCHS/pNNN``: a folder name, the same
+    whenever the study and pack size are."""
     trials: tuple[Trial, ...]
 
     @property
@@ -47,4 +48,6 @@ def make_packs(trials: Sequence[Trial], size: int, finished: Collection[str] = (
 
 
 def _pack_name(trial: Trial, number: int) -> str:
-    return f"{trial.phase}/{trial.arm}/p{number:03d}".replace("/", "~").replace(":", "~")
+    # A phase of given settings has several lengths, and a pack has one.
+    length = f"/e{trial.epochs}" if trial.sampler == FIXED else ""
+    return f"{trial.phase}/{trial.arm}{length}/p{number:03d}".replace("/", "~").replace(":", "~")

@@ -9,20 +9,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from dashboards.formats import duration
 from stablesweep.progress import ArmProgress, Progress, Snapshot
 
 REFRESH_S = 0.5
 LINE_EVERY_S = 15.0
-
-
-def format_seconds(seconds: float) -> str:
-    """``42 s``, ``3 min 05 s`` or ``2 h 10 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def format_line(snapshot: Snapshot) -> str:
@@ -41,11 +32,11 @@ def format_line(snapshot: Snapshot) -> str:
 
 def _left(snapshot: Snapshot) -> str:
     if snapshot.stopping:
-        return "stopping at the end of this epoch"
+        return "stopping after a checkpoint"
     total = snapshot.total
     if total.finished == total.total:
         return ""
-    return "starting" if snapshot.left_s is None else f"about {format_seconds(snapshot.left_s)} left"
+    return "starting" if snapshot.left_s is None else f"about {duration(snapshot.left_s)} left"
 
 
 def _table(name: str, snapshot: Snapshot) -> Table:

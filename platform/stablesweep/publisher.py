@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from dashboards import tags
 from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
 from dashboards.formats import without_password
 from dashboards.tables import CURVES_SCHEMA
+from dashboards.tracking import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
 from stablesweep.ledger import Trial, check_extension, read_ledger, to_table
 from stablesweep.messages import FINAL
@@ -35,7 +36,6 @@ RUN_STATUS = {
     "lost": "KILLED",
 }
 PARENT = "mlflow.parentRunId"
-NOTE = "mlflow.note.content"
 
 
 class Publisher:
@@ -109,18 +109,19 @@ class Publisher:
 
     def _find_runs(self, record: Record) -> None:
         trial_runs: dict[str, str] = {}
-        for run in self._search_all():
-            match run.data.tags.get(tags.ROLE):
-                case "study":
-                    self.study_run = run.info.run_id
-                case "arm":
-                    self._arm_runs[run.data.tags[tags.PHASE], run.data.tags[tags.ARM]] = run.info.run_id
-                case "trial":
-                    trial_runs[run.data.tags[tags.KEY]] = run.info.run_id
+        experiments = [self.experiment_id]
+        for run in search_runs(self._client, experiments, "study"):
+            self.study_run = run.info.run_id
+        for run in search_runs(self._client, experiments, "arm"):
+            self._arm_runs[run.data.tags[tags.PHASE], run.data.tags[tags.ARM]] = run.info.run_id
+        for run in search_runs(self._client, experiments, "trial"):
+            trial_runs[run.data.tags[tags.KEY]] = run.info.run_id
         if self.study_run:
             self._check_same_study()
         else:
-            self.study_run = self._create_run(self._study.name, {tags.ROLE: "study", NOTE: self._study.description})
+            self.study_run = self._create_run(
+                self._study.name, {tags.ROLE: "study", tags.NOTE: self._study.description}
+            )
         for phase, arm in sorted({(trial.phase, trial.arm) for trial in self._trials.values()}):
             if (phase, arm) not in self._arm_runs:
                 self._arm_runs[phase, arm] = self._create_arm_run(phase, arm)
@@ -135,15 +136,6 @@ class Publisher:
             theirs = read_ledger(Path(path))
         where = f"{tags.LEDGER_ARTIFACT} of the MLflow experiment {self._study.name!r} at {without_password(self._uri)}"
         check_extension(where, theirs, to_table(self._study, list(self._trials.values())))
-
-    def _search_all(self) -> Iterable[Any]:
-        token = None
-        while True:
-            page = self._client.search_runs([self.experiment_id], max_results=5000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _create_run(self, name: str, run_tags: Mapping[str, str], start_time: float | None = None) -> str:
         common = {tags.STUDY: self._study.name, tags.VERSION: importlib.metadata.version("stablesweep")}
@@ -164,7 +156,7 @@ class Publisher:
         Raises:
             TrackingError: If the server goes away just now.
         """
-        with _server_errors(self._uri):
+        with server_errors(self._uri):
             for file in files:
                 self._client.log_artifact(self.study_run, str(file))
             if not training:
@@ -185,7 +177,7 @@ class Publisher:
         Raises:
             TrackingError: If the server goes away just now.
         """
-        with _server_errors(self._uri):
+        with server_errors(self._uri):
             if timing is not None:
                 self._client.log_dict(self.study_run, dict(timing), tags.TIMING_ARTIFACT)
             if skipped:
@@ -194,18 +186,17 @@ class Publisher:
             for run_id in (*self._arm_runs.values(), self.study_run):
                 self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
 
-    def publish(self, record: Record) -> int:
-        """Bring MLflow up to the record; returns how many trials had something new.
+    def publish(self, record: Record) -> None:
+        """Bring MLflow up to the record.
 
         Raises:
             mlflow.exceptions.MlflowException, OSError: If the server is away; call again later.
         """
         states = record.trials()
-        news = [state for state in states if state.status != state.published or _has_new_epochs(state)]
-        for state in news:
-            self._publish_trial(record, state)
+        for state in states:
+            if state.status != state.published or _has_new_epochs(state):
+                self._publish_trial(record, state)
         self._publish_curves(record, states)
-        return len(news)
 
     def _publish_trial(self, record: Record, state: TrialState) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -291,7 +282,8 @@ class Publisher:
 
 
 @contextlib.contextmanager
-def _server_errors(uri: str) -> Iterator[None]:
+def server_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises in the block into a :class:`TrackingError` that names the server."""
     from mlflow.exceptions import MlflowException
 
     try:

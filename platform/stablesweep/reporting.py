@@ -11,6 +11,7 @@ from dashboards.summary import StudySummary, summarize
 from dashboards.tracking import StudyRecord, read_study
 from stablesweep.files import write_text
 from stablesweep.home import Home
+from stablesweep.publisher import server_errors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +34,7 @@ def make_report(home: Home, name: str, path: Path | None = None) -> Report:
 
     Raises:
         ValueError: If MLflow cannot be read or has no such study; the message says which.
-        StablesweepError: If the file cannot be written.
+        StablesweepError: If the file cannot be written, or the server goes away just now.
     """
     began = time.monotonic()
     record = read_study(home.tracking_uri, name)
@@ -49,14 +50,14 @@ def _publish(record: StudyRecord, summary: StudySummary, report: Path) -> None:
 
     from dashboards.connection import quiet_mlflow
 
-    with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
+    with server_errors(record.tracking_uri), quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
         client = MlflowClient(record.tracking_uri)
         copy = Path(folder) / tags.REPORT_ARTIFACT
         copy.write_bytes(report.read_bytes())
         client.log_artifact(record.study_run_id, str(copy))
         text = describe(summary)
-        client.set_experiment_tag(record.experiment_id, "mlflow.note.content", text)
-        client.set_tag(record.study_run_id, "mlflow.note.content", text)
+        client.set_experiment_tag(record.experiment_id, tags.NOTE, text)
+        client.set_tag(record.study_run_id, tags.NOTE, text)
 
 
 def describe(summary: StudySummary) -> str:

@@ -43,6 +43,8 @@ class RunOutcome:
     """Trials without a result: the run was stopped."""
     lost: int = 0
     """Trials that were lost with a machine or a process, in this run or before."""
+    lost_reasons: tuple[str, ...] = ()
+    """Why, each reason once."""
     skipped: tuple[str, ...] = ()
     """A sentence for each sample of the dataset that could not be read and was left out."""
     unpublished: str | None = None
@@ -324,6 +326,7 @@ def _close(
         trained=len(final - before),
         unfinished=len({trial.key for trial in trials} - final),
         lost=sum(status == "lost" for status in states.values()),
+        lost_reasons=tuple(sorted({state.reason or "" for state in record.trials() if state.status == "lost"})),
         skipped=tuple(record.skipped_samples()),
     )
     with watch.time("recording"):

@@ -32,6 +32,9 @@ def study(draws: int = 5, arms: list[str] | None = None, epochs: int = 2, **more
     return ss.Study.model_validate({name: value for name, value in values.items() if value is not None})
 
 
+SGD = {"sgd": {"lr": {"around": 1.0}, "weight_decay": {"around": 0.1}}}
+
+
 def adamw_only(draws: int = 5) -> ss.Study:
     space = {"lr": {"around": 0.01}, "weight_decay": {"around": 0.1}}
     return study(draws, ["vit_p_micro/adamw"], space=space)
@@ -55,6 +58,55 @@ def test_a_draw_is_the_same_unit_point_and_seed_in_every_arm() -> None:
         lrs = {trial.arm: trial.hyperparameters["lr"] for trial in trials}
         assert lrs["vit_c_micro/sgd"] == pytest.approx(100 * float(lrs["vit_c_micro/adamw"]))
     assert len({trials[0].seed for trials in by_draw.values()}) == len(by_draw)
+
+
+def fixed(epochs: list[int], seeds: int, **more: Any) -> ss.Study:
+    at = {"lr": 1, "weight_decay": 1e-4, "vit_p_micro/adamw": {"lr": 0.5}, "sgd": {"momentum": 0.8}}
+    return study(phases={"length": {"epochs": epochs, "seeds": seeds, "at": at}}, space=None, **more)
+
+
+def test_given_settings_are_the_arms_own_at_every_length_and_seed() -> None:
+    trials = plan_trials(fixed([3, 1], 2))
+    assert len(trials) == len({trial.key for trial in trials}) == 3 * 2 * 2
+    assert {trial.sampler for trial in trials} == {"fixed"}
+    by_arm = {trial.arm: dict(trial.hyperparameters) for trial in trials}
+    assert by_arm == {
+        "vit_p_micro/adamw": {"lr": 0.5, "weight_decay": 1e-4},
+        "vit_c_micro/adamw": {"lr": 1.0, "weight_decay": 1e-4},
+        "vit_c_micro/sgd": {"lr": 1.0, "weight_decay": 1e-4, "momentum": 0.8},
+    }
+    # A replicate is the same seed in every arm and at every length.
+    assert {(trial.key[-1], trial.seed) for trial in trials} == {("0", trials[0].seed), ("1", trials[1].seed)}
+    packs = make_packs(trials, 24)
+    assert len({pack.name for pack in packs}) == len(packs) == 3 * 2
+    assert all(len({trial.epochs for trial in pack.trials}) == 1 for pack in packs)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, unique=True), st.integers(1, 4), st.integers(51, 99), st.integers(0, 3))
+def test_more_lengths_and_seeds_change_no_earlier_trial(epochs: list[int], seeds: int, longer: int, more: int) -> None:
+    before = {trial.key: trial for trial in plan_trials(fixed(epochs, seeds))}
+    after = {trial.key: trial for trial in plan_trials(fixed([longer, *epochs], seeds + more))}
+    assert {key: after[key] for key in before} == before
+
+
+def test_a_ledger_of_given_settings_comes_back_and_grows(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.parquet"
+    assert to_trials(write_ledger(file, fixed([1], 1))) == plan_trials(fixed([1], 1))
+    grown = fixed([1, 2], 2)
+    assert to_trials(write_ledger(file, grown)) == plan_trials(grown)
+    with pytest.raises(LedgerError, match="would leave the ledger"):
+        write_ledger(file, fixed([2], 2))
+
+
+def test_a_model_that_a_study_defines_may_not_change(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.parquet"
+    arms = ["mine/sgd"]
+    write_ledger(file, study(arms=arms, models={"mine": {"base": "vit_c_micro", "blocks": 1}}, space=SGD))
+    more = {"mine": {"base": "vit_c_micro", "blocks": 1}, "other": {"base": "vit_p_micro"}}
+    write_ledger(file, study(arms=[*arms, "other/sgd"], models=more, space=SGD))
+    more["mine"]["blocks"] = 2
+    with pytest.raises(LedgerError, match=r"the model mine was .*1.* and would become .*2"):
+        write_ledger(file, study(arms=[*arms, "other/sgd"], models=more, space=SGD))
 
 
 @given(st.integers(1, 12), st.integers(0, 12))

@@ -8,7 +8,7 @@ from stablesweep import progress_view
 from stablesweep.ledger import plan_trials
 from stablesweep.messages import EpochDone, PackTimed, TrialEnded, TrialStarted
 from stablesweep.progress import Progress
-from stablesweep.progress_view import format_line, format_seconds, shown
+from stablesweep.progress_view import format_line, shown
 from tests.support import small_study
 
 TRIALS = plan_trials(small_study())
@@ -59,12 +59,7 @@ def test_a_line_says_all_that_matters() -> None:
     progress.note([TrialEnded(key=TRIALS[0].key, status="completed", error=7.123)])
     assert "best error 7.12 % (vit_c_micro/sgd)" in format_line(progress.snapshot())
     progress.stop.set()
-    assert "stopping at the end of this epoch" in format_line(progress.snapshot())
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(41.6, "42 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
-def test_durations_read_well(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
+    assert "stopping after a checkpoint" in format_line(progress.snapshot())
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -56,6 +56,7 @@ def test_the_built_in_study_is_what_the_paper_asks_small() -> None:
         "vit_c_micro/adamw",
         "vit_c_micro/sgd",
     }
+    assert study.phases.stability is not None
     assert study.phases.stability.draws * len(study.arms) >= 96
     assert study.phases.stability.draws >= 24
     for arm in study.arms:
@@ -73,6 +74,7 @@ def test_numbers_without_a_point_are_numbers() -> None:
 def test_settings_override_keys() -> None:
     study = load_study("quickstart", ["pack.size=4", "phases.stability.draws=2", "space.sgd.lr={around: 1e-2}"])
     assert study.pack.size == 4
+    assert study.phases.stability is not None
     assert study.phases.stability.draws == 2
     assert study.space_of(study.arms[1])["lr"] == ss.around(0.01)
 
@@ -132,7 +134,61 @@ BAD = [
     (edited(space={**GOOD["space"], "lr": {"choice": ["a", "b"]}}), ["space.lr", "another type"]),
     (edited(space={**GOOD["space"], "lr": {"int_uniform": [0, 10**30]}}), ["space.lr", "2**53"]),
     (edited(space={**GOOD["space"], "lr": {"around": 10**400}}), ["space.lr", "positive number"]),
+    (edited(recipe="papr"), ["recipe.base", "plain", "paper", "deit"]),
+    (edited(recipe={"base": "paper", "crop_area": [0.5, 0.2]}), ["crop_area", "lower end first"]),
+    (edited(recipe={"warmup": "before"}), ["recipe.warmup", "before_cosine"]),
+    (edited(phases={}), ["phases", "stability, length or peak"]),
+    (edited(phases={"length": {"epochs": [2, 2], "at": {"lr": 0.1, "weight_decay": 0.1}}}), ["epochs", "twice"]),
+    (edited(phases={"length": {"epochs": [], "at": {"lr": 0.1, "weight_decay": 0.1}}}), ["phases.length.epochs"]),
+    (edited(phases={"length": {"epochs": 2, "at": {"lr": 0.1}}}), ["at", "weight_decay", "missing"]),
+    (edited(phases={"peak": {"epochs": 2, "at": {"lr": [1], "weight_decay": 0.1}}}), ["lr", "[1]"]),
+    (
+        edited(phases={"peak": {"epochs": 2, "at": {"adam": {"lr": 1}, "lr": 1, "weight_decay": 0}}}),
+        ["at.adam", "no arm"],
+    ),
+    (edited(phases={"peak": {"epochs": 2, "at": {"lr": "high", "weight_decay": 0}}}), ["vit_p_micro/adamw", "lr"]),
+    (edited(phases={"peak": {"epoch": 2, "at": {"lr": 1, "weight_decay": 0}}}), ["phases.peak.epoch", "'epochs'"]),
+    (edited(models={"vit_p_micro": {"base": "vit_c_micro"}}), ["models", "vit_p_micro", "already"]),
+    (edited(models={"mine": {"base": "vit_x"}}), ["models.mine.base", "vit_x"]),
+    (edited(models={"mine": {"stem": "s1"}}), ["models.mine.base", "missing"]),
+    (edited(models={"a/b": {"base": "vit_p_micro"}}), ["models"]),
+    (edited(models={"mine": {"base": "vit_p_micro", "stem": "s9"}}, arms=["mine/sgd", "mine/adamw"]), ["s9", "s1"]),
+    (edited(models={"mine": {"base": "vit_p_micro", "depth": 9}}, arms=["mine/sgd", "mine/adamw"]), ["depth", "blocks"]),
+    (edited(arms=["timm:resnet5/sgd"]), ["timm:resnet5", "resnet50"]),
+    (edited(arms=["vit_p_micro/torch:RMSprp"]), ["RMSprp", "RMSprop"]),
+    (edited(dataset={"name": "torchvision:CIFAR", "path": "/nowhere"}), ["CIFAR", "CIFAR10"]),
+    (edited(dataset={"name": "imagefolder", "path": "/nowhere/at/all"}), ["/nowhere/at/all"]),
+    (edited(pack={"workers": 3}, recipe={"batch_size": 64}), ["batch_size", "3 workers"]),
 ]
+
+
+def test_a_recipe_is_a_name_a_mapping_or_both() -> None:
+    from trainables import Recipe
+
+    assert load_study("quickstart", ["recipe=paper"]).recipe == Recipe.model_validate("paper")
+    both = load_study("quickstart", ["recipe=paper", "recipe.batch_size=512", "recipe.mixup=0"]).recipe
+    assert (both.base, both.batch_size, both.mixup, both.cutmix) == ("paper", 512, 0.0, 1.0)
+    # What a study says of itself is read back as the same study, overridden fields included.
+    study = load_study("quickstart", ["recipe=paper", "recipe.mixup=0.0", "recipe.lr_batch_size=null"])
+    assert ss.Study.model_validate(study.to_config()) == study
+
+
+def test_a_new_field_of_the_recipe_would_change_no_fingerprint() -> None:
+    plain = load_study("quickstart")
+    assert plain.fingerprint() == load_study("quickstart", ["recipe.base=plain", "recipe.mixup=0.0"]).fingerprint()
+    assert plain.fingerprint() != load_study("quickstart", ["recipe.mixup=0.1"]).fingerprint()
+    # The values count, not the way in which they are written.
+    named = load_study("quickstart", ["recipe=paper"])
+    spelled = load_study(
+        "quickstart",
+        [
+            "recipe="
+            + str({**named.recipe.model_dump(mode="json"), "base": "plain"})
+            .replace("None", "null")
+            .replace("True", "true")
+        ],
+    )
+    assert spelled.fingerprint() == named.fingerprint()
 
 
 @pytest.mark.parametrize(("values", "words"), BAD, ids=[" ".join(words) for _, words in BAD])

@@ -29,6 +29,7 @@ def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_data() -> ImageData:
     """160 training and 80 evaluation images of the digits, 16 px."""
     digits = load_dataset("digits", image_size=16)
+    assert isinstance(digits, ImageData)
     return ImageData(
         name="small",
         train_images=digits.train_images[:160],

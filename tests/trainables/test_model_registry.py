@@ -41,7 +41,7 @@ def test_decorators_return_the_factory(small_data: ImageData) -> None:
     assert callable(model)
 
 
-@pytest.mark.parametrize("name", ["vit_p_micro", "vit_c_1gf"])
+@pytest.mark.parametrize("name", ["vit_p_micro", "vit_c_1gf", "regnety_4gf", "resnet50", "hybrid_base_r50_s16"])
 def test_a_built_in_name_cannot_be_taken(name: str) -> None:
     with pytest.raises(ValueError, match=f"model '{name}' is registered already; choose another name"):
         trainables.register_model(name, linear)

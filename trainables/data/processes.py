@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from trainables.data.tasks import Decoded, Decoder, Task
 from trainables.text import one_line
 
-PRELOADED = ["__main__", "torch", "torch.utils.data", "PIL.Image"]
+PRELOADED = ["__main__", "torch.utils.data", "PIL.Image", "trainables.data.tasks"]
 """What the fork server imports once, so that a decoding process starts in milliseconds. Not pyarrow, which starts a
 thread on import: a process with threads must not fork."""
 

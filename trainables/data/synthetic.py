@@ -15,9 +15,9 @@ from trainables.data.patterns import SHAPES, TEXTURES, Plane
 TASK_SEED = 2106
 """Of the images; no study's seed changes them."""
 EVAL_SEED = 14881
-SIZES = (0.6, 0.85)
+SIZES = (0.7, 0.9)
 """Of shapes, lowest and highest, as a share of half the image."""
-SHAPE_TURN, TEXTURE_TURN = 1 / 6, 1 / 4
+SHAPE_TURN, TEXTURE_TURN = 1 / 12, 1 / 8
 """Furthest rotation to either side, as a share of half a turn."""
 PERIODS = (1.2, 2.0)
 """Of textures, lowest and highest, per half of the image."""
@@ -32,8 +32,8 @@ def load_synthetic(
     textures: int = 4,
     num_train: int = 4096,
     num_eval: int = 1024,
-    noise: float = 0.06,
-    distractor: float = 0.3,
+    noise: float = 0.04,
+    distractor: float = 0.2,
 ) -> ImageData:
     """Images of one textured shape before a textured background; a class is a shape and a texture.
 

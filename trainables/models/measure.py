@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trainables.models.create import create_model
+from trainables.registry import require_model
 
 BATCH_SIZES = {"cuda": 64, "cpu": 8}
 """Images in a batch, by kind of device, unless asked otherwise."""
@@ -48,8 +49,10 @@ def measure_alone(
     """:func:`measure_model` in a process of its own, where nothing of an earlier model is left in memory.
 
     Raises:
+        UnknownName: If no model has this name.
         RuntimeError: If the process died, as it does when the system runs out of memory; or the device's memory is full.
     """
+    require_model(name)
     threads = torch.get_num_threads()
     with ProcessPoolExecutor(
         1, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
@@ -157,6 +160,7 @@ def _synchronize(device: str) -> None:
 def _memory_bytes(device: str, field: str, *, reset: bool = False) -> int | None:
     if device == "cuda":
         if reset:
+            torch.zeros(1, device=device)  # torch starts CUDA with the first tensor, and cannot reset the peak before
             torch.cuda.reset_peak_memory_stats()
             return torch.cuda.memory_allocated()
         return torch.cuda.max_memory_allocated()

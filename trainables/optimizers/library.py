@@ -132,8 +132,9 @@ def _from_timm(name: str, short: str) -> tuple[type[torch.optim.Optimizer], Mapp
     timm_optim: Any = import_module("timm.optim")
     require_known("optimizer", name, tuple(f"timm:{key}" for key in timm_optim.list_optimizers()))
     info = timm_optim.get_optimizer_info(short)
-    if not callable(info.opt_class):
-        package = str(info.opt_class).partition(".")[0]
+    # timm names the class, as text, where it is another package's.
+    package = str(info.opt_class).partition(".")[0]
+    if package in ("apex", "bitsandbytes"):
         raise ValueError(f"optimizer {name!r} needs the package {package!r} and a GPU; choose one of timm's own")
     if info.second_order:
         raise ValueError(f"optimizer {name!r} needs second derivatives; choose one that takes gradients only")

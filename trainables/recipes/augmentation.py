@@ -75,7 +75,7 @@ class Augmentation:
 
         Args:
             images: uint8, shape (b, C, H, H), on the device that trains; not changed.
-            labels: int64, shape (b,), on the same device; negative for an unreadable sample.
+            labels: int64, shape (b,), on the same device; -1 for an unreadable sample.
             study_seed: 0 or more.
             epoch: Counted from 1.
             step: Of the epoch or of the training, 0 or more.

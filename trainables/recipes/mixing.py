@@ -18,7 +18,7 @@ class TrainBatch:
     images: torch.Tensor
     """float32, normalised, shape (b, C, H, W)."""
     labels: torch.Tensor
-    """int64, shape (b,); negative: an unreadable sample, which counts in no loss."""
+    """int64, shape (b,); -1 (``UNREADABLE``): an unreadable sample, which counts in no loss."""
     partner_labels: torch.Tensor | None = None
     """int64, shape (b,): labels of the images that were mixed in; None: nothing was mixed."""
     own_share: torch.Tensor | None = None
@@ -61,7 +61,7 @@ def apply_mix(images: torch.Tensor, labels: torch.Tensor, mix: Mix) -> TrainBatc
     """The batch with each image mixed with its neighbour: 0 with 1, 2 with 3, and so on.
 
     The order of a batch is random already, and neighbours are on one rank. In a batch of odd length the last image is its
-    own partner. A sample with a negative label is mixed into nothing, and its partner stays as it is.
+    own partner. A sample with label -1 is mixed into nothing, and its partner stays as it is.
 
     Args:
         images: float32, shape (b, C, H, W); may be overwritten.

@@ -23,6 +23,7 @@ _PAPER: dict[str, Any] = {
     "pca_jitter": 0.1,
     "mixup": 0.8,
     "cutmix": 1.0,
+    "precise_batch_norm": 8192,
 }
 _DEIT: dict[str, Any] = {
     "batch_size": 1024,

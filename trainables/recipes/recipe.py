@@ -79,6 +79,9 @@ class Recipe(BaseModel):
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     """Alpha of CutMix's Beta(alpha, alpha); 0: no CutMix. With both, each batch takes one, chosen by a fair coin."""
 
+    precise_batch_norm: Annotated[int, Field(ge=0)] = 0
+    """Before each evaluation, batch norm's statistics are computed anew on about this many training images; 0: its running
+    averages are used."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the forward pass; auto: bfloat16 autocast on a GPU, float32 on a CPU."""
     sync_batch_norm: bool = True

@@ -1,8 +1,10 @@
-"""Batch norm over the whole batch of a pack that runs on several workers.
+"""Batch norm's statistics: over all workers of a pack, and computed anew before an evaluation.
 
-``torch.nn.SyncBatchNorm`` exists for GPUs only; this one is the same function on any device.
+``torch.nn.SyncBatchNorm`` exists for GPUs only; the one here is the same function on any device.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,6 +32,31 @@ class _Synced:
         return outputs
 
 
+def batch_norms(model: nn.Module) -> list[Any]:
+    """The model's batch norms, in its order."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+@contextmanager
+def recomputed_statistics(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, the running statistics of every batch norm begin anew, and become the mean over the batches that pass.
+
+    Put the models into training mode and pass training batches through them, without gradients.
+
+    Source: "precise" batch norm of the paper's public code, which is that of arXiv:2105.07576, section 3.
+    """
+    norms = [norm for model in models for norm in batch_norms(model) if norm.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for the mean over all batches
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
 def synchronise_batch_norm(model: nn.Module, world: int) -> None:
     """Makes every batch norm of a model see the batches of all ranks, in place; names and parameters stay.
 
@@ -38,11 +65,11 @@ def synchronise_batch_norm(model: nn.Module, world: int) -> None:
 
     Source: own; the function is that of ``torch.nn.SyncBatchNorm``.
     """
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, _Synced):
+    for module in batch_norms(model):
+        if not isinstance(module, _Synced):
             kind = type(module)
             module.__class__ = type(f"Synced{kind.__name__}", (_Synced, kind), {})
-            module.world = world  # type: ignore[assignment]
+            module.world = world
 
 
 def _normalised(norm: Any, inputs: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
 from trainables.optimizers import require_hyperparameters
 from trainables.recipes.augmentation import Augmentation
+from trainables.recipes.mixing import TrainBatch
 from trainables.recipes.recipe import Recipe
 from trainables.registry import require_model
 from trainables.text import one_line
@@ -260,18 +261,21 @@ class LockstepPack:
             "train_batches must yield num_train // batch_size batches"
         )
 
-    def _step(self, read: Batch, taking_part: Sequence[MemberTraining], epoch: int, step: int) -> None:
-        self._problems.update(read.problems)
+    def _augmented(self, read: Batch, epoch: int, step_of_epoch: int) -> TrainBatch:
         device = self._plan.device
-        batch = self._augmentation.augment(
+        return self._augmentation.augment(
             read.images.to(device, non_blocking=True),
             read.labels.to(device, non_blocking=True),
             study_seed=self._study_seed,
             epoch=epoch,
-            step=self.step,
+            step=step_of_epoch,
             rank=self._ranks.rank,
             world=self._ranks.world,
         )
+
+    def _step(self, read: Batch, taking_part: Sequence[MemberTraining], epoch: int, step: int) -> None:
+        self._problems.update(read.problems)
+        batch = self._augmented(read, epoch, self.step)
         for training in taking_part:
             if training.live:
                 # A copy: a model that works in place must not change what its neighbours see.
@@ -287,6 +291,7 @@ class LockstepPack:
     def _evaluate(self, epoch: int) -> None:
         started = time.perf_counter()
         taking_part = self._live()
+        self._prepare_batch_norm(epoch, taking_part)
         counted = torch.zeros((), dtype=torch.int64)
         if taking_part:
             with closing(self._eval_batches()) as batches:
@@ -308,6 +313,20 @@ class LockstepPack:
 
     def _eval_batches(self) -> Generator[Batch]:
         yield from self._data.eval_batches(self._reading(EVAL_BATCH_SIZE * self._ranks.world, 0))
+
+    def _prepare_batch_norm(self, epoch: int, taking_part: Sequence[MemberTraining]) -> None:
+        """Batch norm's statistics as the evaluation needs them: computed anew if the recipe says so, equal on all ranks."""
+        recipe = self._recipe
+        taking_part = [training for training in taking_part if training.has_batch_norm]
+        if taking_part and recipe.precise_batch_norm:
+            steps = min(-(-recipe.precise_batch_norm // recipe.batch_size), self._plan.steps_per_epoch)
+            with closing(self._train_batches(epoch)) as batches:
+                read = [self._augmented(next(batches), epoch, step).images for step in range(steps)]
+            for training in taking_part:
+                training.recompute_statistics(read)
+        if self._ranks.world > 1 and not recipe.sync_batch_norm:
+            for training in taking_part:
+                training.average_statistics()
 
     def _evaluate_batch(self, batch: Batch, taking_part: Sequence[MemberTraining]) -> torch.Tensor:
         """Evaluates one batch; the number of its images that could be read."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,11 +14,10 @@ from torch.nn import functional
 from trainables.data.dataset import UNREADABLE
 from trainables.models.create import create_model
 from trainables.optimizers import create_optimizer
-from trainables.recipes.augmentation import TrainBatch
 from trainables.recipes.ema import Ema
-from trainables.recipes.mixing import mixed_cross_entropy
+from trainables.recipes.mixing import TrainBatch, mixed_cross_entropy
 from trainables.text import one_line
-from trainables.training.batch_norm import synchronise_batch_norm
+from trainables.training.batch_norm import batch_norms, recomputed_statistics, synchronise_batch_norm
 from trainables.training.failures import is_the_processes
 from trainables.training.plan import TrainingPlan
 from trainables.training.random_state import RandomState
@@ -125,8 +124,25 @@ class MemberTraining:
             elif self._train_loss > limit:
                 loss = f"training loss {self._train_loss:.4g} in epoch {epoch}"
                 self._stop("diverged", f"{loss} exceeds {limit:.4g} (explode x ln(classes))")
-            elif self._plan.ranks.world > 1 and not self._plan.recipe.sync_batch_norm:
-                self._plan.ranks.average_(self._running_statistics())
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the model that is trained has batch norm."""
+        return self._model is not None and bool(batch_norms(self._model))
+
+    def recompute_statistics(self, batches: Iterable[torch.Tensor]) -> None:
+        """Computes batch norm's statistics anew, for the weights and their average.
+
+        Args:
+            batches: Training images, float32, each of shape (B, C, H, W); not changed.
+        """
+        with self._guarded(), torch.no_grad():
+            models = self._models()
+            with recomputed_statistics(models):
+                for images in batches:
+                    for model in models:
+                        model.train()
+                        self._logits(model, images.clone())
 
     def fail_with_others(self, sums: torch.Tensor) -> None:
         """Stops the member here if it failed on another rank; for sums see :meth:`end_training`."""
@@ -246,7 +262,9 @@ class MemberTraining:
         self.status, self.reason, self.seconds = state["status"], state["reason"], state["seconds"]
         self.history = [MemberEpoch(**row) for row in state["history"]]
         self._epoch_seconds = state["epoch_seconds"]
-        self._loss_sum = torch.tensor(state["loss_sum"][self._plan.ranks.rank], dtype=torch.float64, device=self._plan.device)
+        self._loss_sum = torch.tensor(
+            state["loss_sum"][self._plan.ranks.rank], dtype=torch.float64, device=self._plan.device
+        )
         self._release()
         if state["model"] is not None:
             self._restore(state["model"], state["optimizer"], state["ema"])
@@ -301,9 +319,15 @@ class MemberTraining:
         model, _ = self._built()
         return model if self._ema is None else self._ema.model
 
-    def _running_statistics(self) -> list[torch.Tensor]:
-        models = [self._built()[0], *([] if self._ema is None else [self._ema.model])]
-        return [buffer for model in models for buffer in model.buffers() if buffer.is_floating_point()]
+    def _models(self) -> list[nn.Module]:
+        """The model that is trained, and its average if there is one."""
+        return [self._built()[0], *([] if self._ema is None else [self._ema.model])]
+
+    def average_statistics(self) -> None:
+        """Makes batch norm's statistics the mean over the ranks."""
+        with self._guarded():
+            buffers = [buffer for model in self._models() for buffer in model.buffers()]
+            self._plan.ranks.average_([buffer for buffer in buffers if buffer.is_floating_point()])
 
     def _raise_if(self, failed: float) -> None:
         if failed > 0:

@@ -100,7 +100,10 @@ def write_parquet(encode: Callable[..., bytes], random: np.random.Generator) -> 
             pa.array(images, pa.binary())
             if options.get("plain")
             else pa.array(
-                [None if each is None else {"bytes": each, "path": f"{index}.png"} for index, each in enumerate(images)],
+                [
+                    None if each is None else {"bytes": each, "path": f"{index}.png"}
+                    for index, each in enumerate(images)
+                ],
                 pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
             )
         )

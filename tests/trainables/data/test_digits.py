@@ -10,13 +10,19 @@ from trainables.data import digits
 from trainables.data.memory import channel_statistics
 
 
+def load(**options: Any) -> ImageData:
+    data = load_dataset("digits", **options)
+    assert isinstance(data, ImageData)
+    return data
+
+
 def rows(images: torch.Tensor, labels: torch.Tensor) -> list[bytes]:
     flat = images.flatten(1).numpy()
     return [row.tobytes() + bytes([label]) for row, label in zip(flat, labels.tolist(), strict=True)]
 
 
 def test_the_split_is_all_of_scikit_learns_digits_and_each_once() -> None:
-    data = load_dataset("digits", image_size=8)
+    data = load(image_size=8)
     bunch = load_digits()
     expected = torch.from_numpy(np.round(bunch.images * 255 / 16).astype(np.uint8))
     ours = rows(data.train_images, data.train_labels) + rows(data.eval_images, data.eval_labels)
@@ -25,32 +31,32 @@ def test_the_split_is_all_of_scikit_learns_digits_and_each_once() -> None:
 
 
 def test_reading_through_scikit_learn_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = load_dataset("digits", image_size=8)
+    direct = load(image_size=8)
     monkeypatch.setattr(digits, "find_spec", lambda name: None)
-    through = load_dataset("digits", image_size=8)
+    through = load(image_size=8)
     assert torch.equal(direct.train_images, through.train_images)
     assert torch.equal(direct.eval_labels, through.eval_labels)
 
 
 def test_facts() -> None:
-    data = load_dataset("digits")
+    data = load()
     assert (data.name, data.num_classes, data.image_size, data.channels) == ("digits", 10, 32, 1)
     assert data.train_images.shape == (1437, 1, 32, 32)
     assert data.eval_images.shape == (360, 1, 32, 32)
     assert torch.bincount(data.eval_labels).tolist() == [36] * 10
     assert torch.bincount(data.train_labels).min() >= 174 - 36
-    assert torch.equal(data.eval_images, load_dataset("digits").eval_images)
+    assert torch.equal(data.eval_images, load().eval_images)
 
 
 def test_the_split_does_not_depend_on_the_size_or_the_global_seed() -> None:
     torch.manual_seed(1)
-    first = load_dataset("digits", image_size=8)
+    first = load(image_size=8)
     torch.manual_seed(2)
-    assert torch.equal(first.train_labels, load_dataset("digits", image_size=16).train_labels)
+    assert torch.equal(first.train_labels, load(image_size=16).train_labels)
 
 
 def test_enlarging_is_bilinear() -> None:
-    small, large = load_dataset("digits", image_size=8), load_dataset("digits", image_size=32)
+    small, large = load(image_size=8), load(image_size=32)
     grid = (np.arange(32) + 0.5) / 4 - 0.5
     weights = np.stack([np.interp(grid, np.arange(8), unit) for unit in np.eye(8)], axis=1)
     originals = small.train_images[:20, 0].numpy().astype(float)
@@ -60,7 +66,7 @@ def test_enlarging_is_bilinear() -> None:
 
 
 def test_mean_and_std_normalise_the_training_images() -> None:
-    data = load_dataset("digits")
+    data = load()
     pixels = (data.train_images.double() / 255 - data.mean[0]) / data.std[0]
     assert pixels.mean().item() == pytest.approx(0, abs=1e-9)
     assert pixels.std(correction=0).item() == pytest.approx(1, abs=1e-9)

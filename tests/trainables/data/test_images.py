@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
-from torchvision.transforms import RandomResizedCrop, v2
 
 from trainables import RandomCrop
 from trainables.data.images import View, evaluation_crop, random_box
+
+v2: Any = import_module("torchvision.transforms.v2")
+RandomResizedCrop: Any = import_module("torchvision.transforms").RandomResizedCrop
 
 SIZES = [(40, 60), (61, 40), (33, 33), (200, 35), (17, 90), (64, 64), (65, 64), (640, 427)]
 
@@ -38,7 +41,8 @@ def test_every_mode_of_pil_becomes_what_is_asked_for(
     view = View(image_size=20, channels=channels, crop_fraction=1.0)
     pixels = view.pixels(image, 0)
     expected = np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(20, 20, channels)
-    assert (pixels.dtype, pixels.shape) == (np.uint8, (channels, 20, 20))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (channels, 20, 20)
     assert np.array_equal(pixels, expected.transpose(2, 0, 1))
 
 
@@ -79,7 +83,9 @@ def test_boxes_follow_torchvisions_law(size: tuple[int, int]) -> None:
 
     def aspects(rows: Any) -> list[Any]:
         i, j, h, w = rows.T
-        free = [np.divide(at, room, out=np.zeros(number), where=room > 0) for at, room in ((i, height - h), (j, width - w))]
+        free = [
+            np.divide(at, room, out=np.zeros(number), where=room > 0) for at, room in ((i, height - h), (j, width - w))
+        ]
         return [h * w, w / h, *free, h, w]
 
     # Six comparisons at 1e-4 each; the samples are fixed, so this is no coin that is tossed at every run.

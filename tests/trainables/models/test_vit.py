@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -153,13 +154,13 @@ def _stem_to_torchvision(name: str) -> str:
 
 def torchvisions_twin(ours: Any, spec: VitSpec, image_size: int) -> tuple[Any, dict[str, str]]:
     """torchvision's transformer of this shape with the weights of ours, and its name of each of our tensors."""
-    from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer  # noqa: TID251
+    torchvision: Any = import_module("torchvision.models.vision_transformer")
 
     stem = [
-        ConvStemConfig(out_channels=channels, kernel_size=3, stride=stride)
+        torchvision.ConvStemConfig(out_channels=channels, kernel_size=3, stride=stride)
         for channels, stride in zip(spec.stem.channels, spec.stem.strides, strict=True)
     ]
-    theirs = VisionTransformer(
+    theirs = torchvision.VisionTransformer(
         image_size=image_size,
         patch_size=spec.patch_size,
         num_layers=spec.blocks,

@@ -100,6 +100,11 @@ def test_groups_of_a_users_model() -> None:
     assert len(plain) == 4
 
 
+def test_a_bias_is_one_under_any_name_that_ends_so() -> None:
+    _, plain = group_names(nn.MultiheadAttention(4, 2))
+    assert plain == {"in_proj_bias", "out_proj.bias"}
+
+
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(ValueError, match="no trainable parameter"):
         create_optimizer("sgd", nn.Identity(), {"lr": 0.1, "weight_decay": 0.0})

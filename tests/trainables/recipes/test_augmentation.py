@@ -82,14 +82,6 @@ def global_states() -> str:
     return repr((torch.get_rng_state().tolist(), np.random.get_state(), random.getstate()))
 
 
-def test_no_global_generator_is_used_and_the_images_are_left_alone() -> None:
-    images, labels = pictures()
-    before, copy = global_states(), images.clone()
-    augmentation(EVERYTHING).augment(images, labels, **KEY)
-    assert global_states() == before
-    assert torch.equal(images, copy)
-
-
 SWITCHES: dict[str, dict[str, Any]] = {
     "crop": {"crop": "random_resized"},
     "flip": {"flip": 0.5},
@@ -99,6 +91,16 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "mixup": {"mixup": 0.8},
     "cutmix": {"cutmix": 1.0},
 }
+
+
+@pytest.mark.parametrize("recipe", [EVERYTHING, *SWITCHES.values()], ids=str)
+def test_no_global_generator_is_used_and_the_images_are_left_alone(recipe: dict[str, Any]) -> None:
+    images, labels = pictures()
+    before, copies = global_states(), (images.clone(), labels.clone())
+    augmentation(recipe).augment(images, labels, **KEY)
+    assert global_states() == before
+    assert torch.equal(images, copies[0])
+    assert torch.equal(labels, copies[1])
 
 
 @pytest.mark.parametrize("name", SWITCHES)

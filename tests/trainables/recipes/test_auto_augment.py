@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.recipes.auto_augment import FILL, apply_change, apply_changes
+from trainables.recipes.auto_augment import apply_change, apply_changes
 from trainables.recipes.policies import SIGNED, Change, draw_autoaugment, draw_randaugment
 
 
 def their_transform(name: str) -> Any:
     v2: Any = import_module("torchvision.transforms.v2")
-    return getattr(v2, name)(interpolation=v2.InterpolationMode.BILINEAR, fill=FILL)
+    return getattr(v2, name)(interpolation=v2.InterpolationMode.BILINEAR, fill=128)
 
 
 def applied(policy: Any, image: torch.Tensor, change: Change) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_signed_operations_differ_in_direction() -> None:
 
 def test_what_a_move_uncovers_is_grey() -> None:
     moved = apply_change(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), Change("TranslateX", 5.0))
-    assert torch.equal(moved[..., :5], torch.full_like(moved[..., :5], int(FILL)))
+    assert torch.equal(moved[..., :5], torch.full_like(moved[..., :5], 128))
     assert int(moved[..., 5:].max()) == 0
 
 

@@ -110,6 +110,7 @@ def test_cutmixs_share_is_the_area_outside_its_box() -> None:
     sides = [mix.box[1] - mix.box[0] for mix in found if mix.box and mix.box[0] > 0 and mix.box[1] < 64]
     squares = [mix.box[3] - mix.box[2] for mix in found if mix.box and mix.box[2] > 0 and mix.box[3] < 64]
     assert max(sides) < 64
+    assert {side % 2 for side in sides} == {0, 1}
     assert stats.ks_2samp(sides, squares).pvalue > 0.01
 
 

@@ -28,7 +28,8 @@ def test_the_document_gives_every_presets_values(preset: str) -> None:
     lines = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("|")]
     header = next(line for line in lines if "`paper`" in line and "`deit`" in line)
     column = [cell.strip() for cell in header.split("|")].index(f"`{preset}`")
-    rows = {line.split("|")[1].strip().strip("`"): line.split("|")[column].strip() for line in lines}
+    fields = [line.split("|") for line in lines if line.startswith("| `")]
+    rows = {cells[1].strip().strip("`"): cells[column].strip() for cells in fields if len(cells) > column}
     recipe = Recipe.model_validate(preset)
     for name in Recipe.model_fields:
         if name != "base":

@@ -73,8 +73,7 @@ def test_paused_within_an_epoch_is_uninterrupted_to_the_bit(
     pack, pauses = make_pack(members, **asked), 0
     while not pack.finished:
         begun_at = (pack.epoch, pack.step)
-        answers = iter([False, True])
-        done = pack.run_epoch(lambda answers=answers: next(answers))
+        done = pack.run_epoch(iter([False, True]).__next__)
         assert (done == []) == (pack.step > 0)
         assert (pack.epoch, pack.step) == ((begun_at[0], 2) if begun_at[1] == 0 else (begun_at[0], 4)) or not pack.step
         pauses += pack.step > 0

@@ -134,9 +134,7 @@ def assert_close(two: Any, one: LockstepPack) -> None:
         for part in ("model", "ema"):
             for name, tensor in (weights[result.key][part] or {}).items():
                 found = two["state"]["members"][result.key][part][name]
-                torch.testing.assert_close(
-                    found, tensor, rtol=1e-2, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}"
-                )
+                torch.testing.assert_close(found, tensor, rtol=1e-2, atol=2e-3, msg=f"{part} {name}")
 
 
 @pytest.fixture(scope="module")
