@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
@@ -147,7 +146,7 @@ class IndexedSource:
 
 
 def _class(dataset: str) -> Callable[..., Any]:
-    datasets = import_module("torchvision.datasets")
+    from torchvision import datasets
 
     known = {
         name

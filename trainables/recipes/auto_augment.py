@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -91,4 +90,6 @@ def _moved(images: torch.Tensor, change: Change) -> torch.Tensor:
 
 def _torchvision() -> Any:
     # Late: it costs seconds, and a study without a policy does not need it.
-    return import_module("torchvision.transforms.v2")
+    from torchvision.transforms import v2
+
+    return v2

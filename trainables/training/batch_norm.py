@@ -3,8 +3,7 @@
 ``torch.nn.SyncBatchNorm`` exists for GPUs only; the one here is the same function on any device.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -37,24 +36,34 @@ def batch_norms(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-@contextmanager
-def recomputed_statistics(models: Sequence[nn.Module]) -> Iterator[None]:
-    """Inside, the running statistics of every batch norm begin anew, and become the mean over the batches that pass.
+def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+    """Makes the running statistics of every batch norm those of all these batches together.
 
-    Put the models into training mode and pass training batches through them, without gradients.
+    Args:
+        model: In training mode; its running statistics are overwritten.
+        batches: Images as the model takes them; not changed.
 
-    Source: "precise" batch norm of the paper's public code, which is that of arXiv:2105.07576, section 3.
+    Source: the mean and the total variance (within and between batches) over batches, the "precise" batch norm of the
+    paper's public code.
     """
-    norms = [norm for model in models for norm in batch_norms(model) if norm.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's word for the mean over all batches
+    norms = [norm for norm in batch_norms(model) if norm.track_running_stats]
+    sums = [(torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)) for norm in norms]
+    momenta, count = [norm.momentum for norm in norms], 0
     try:
-        yield
+        for norm in norms:
+            norm.momentum = 1.0  # the running statistics are then the last batch's
+        for images in batches:
+            model(images.clone())
+            count += 1
+            for norm, (means, squares) in zip(norms, sums, strict=True):
+                means += norm.running_mean
+                squares += norm.running_var + norm.running_mean.square()
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+    for norm, (means, squares) in zip(norms, sums, strict=True):
+        norm.running_mean.copy_(means / count)
+        norm.running_var.copy_(squares / count - (means / count).square())
 
 
 def synchronise_batch_norm(model: nn.Module, world: int) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,7 +17,7 @@ from trainables.optimizers import create_optimizer
 from trainables.recipes.ema import Ema
 from trainables.recipes.mixing import TrainBatch, mixed_cross_entropy
 from trainables.text import one_line
-from trainables.training.batch_norm import batch_norms, recomputed_statistics, synchronise_batch_norm
+from trainables.training.batch_norm import batch_norms, recompute_statistics, synchronise_batch_norm
 from trainables.training.failures import is_the_processes
 from trainables.training.plan import TrainingPlan
 from trainables.training.random_state import RandomState
@@ -130,19 +130,17 @@ class MemberTraining:
         """Whether the model that is trained has batch norm."""
         return self._model is not None and bool(batch_norms(self._model))
 
-    def recompute_statistics(self, batches: Iterable[torch.Tensor]) -> None:
+    def recompute_statistics(self, batches: Sequence[torch.Tensor]) -> None:
         """Computes batch norm's statistics anew, for the weights and their average.
 
         Args:
             batches: Training images, float32, each of shape (B, C, H, W); not changed.
         """
-        with self._guarded(), torch.no_grad():
-            models = self._models()
-            with recomputed_statistics(models):
-                for images in batches:
-                    for model in models:
-                        model.train()
-                        self._logits(model, images.clone())
+        autocast = torch.autocast(self._plan.device.type, dtype=torch.bfloat16, enabled=self._plan.bfloat16)
+        with self._guarded(), torch.no_grad(), autocast:
+            for model in self._models():
+                model.train()
+                recompute_statistics(model, batches)
 
     def fail_with_others(self, sums: torch.Tensor) -> None:
         """Stops the member here if it failed on another rank; for sums see :meth:`end_training`."""

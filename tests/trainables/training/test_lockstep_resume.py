@@ -1,14 +1,19 @@
 """A pack that was saved, read back and continued is the pack that was never stopped."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from trainables import LockstepPack, Member, Recipe, register_model
+from trainables import LockstepPack, Member, Recipe, load_dataset, register_model
 
 MakePack = Callable[..., LockstepPack]
 MakeMember = Callable[..., Member]
@@ -82,6 +87,38 @@ def test_paused_within_an_epoch_is_uninterrupted_to_the_bit(
         pack.load_state_dict(state)
     assert pauses >= 6
     assert numbers(pack) == expected
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """96 training and 16 evaluation images of four classes, JPEG in two Parquet shards of groups of 16."""
+    random = np.random.default_rng(0)
+    for name, count in {"train-0": 48, "train-1": 48, "val": 16}.items():
+        encoded, labels = [], []
+        for row in range(count):
+            stream = io.BytesIO()
+            pixels = random.integers(0, 120, (20 + row % 5, 22, 3)) + 40 * (row % 4)
+            Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG")
+            encoded.append(stream.getvalue())
+            labels.append(row % 4)
+        pq.write_table(pa.table({"image": encoded, "label": labels}), tmp_path / f"{name}.parquet", row_group_size=16)
+    return tmp_path
+
+
+def test_a_pack_that_reads_shards_continues_at_its_step(
+    shards: Path, make_pack: MakePack, member: MakeMember, numbers: Numbers, tmp_path: Path
+) -> None:
+    recipe = Recipe(batch_size=16, crop="random_resized", flip=0.5, auto_augment="autoaugment", mixup=0.8)
+    data = load_dataset("parquet", path=str(shards), image_size=16, shuffle_rows=32)
+    asked: dict[str, Any] = {"data": data, "recipe": recipe, "model": "vit_c_micro"}
+    expected = numbers(make_pack([member(0), member(1)], **asked))
+    first = make_pack([member(0), member(1)], **asked)
+    assert first.run_epoch(iter([False, False, True]).__next__) == []
+    assert (first.epoch, first.step) == (0, 3)
+    # Another number of decoding processes, as on another machine.
+    second = make_pack([member(0), member(1)], decode_workers=1, **asked)
+    second.load_state_dict(through_a_file(first, tmp_path))
+    assert numbers(second) == expected
 
 
 def test_an_epoch_that_an_exception_ended_is_not_continued(make_pack: MakePack, member: MakeMember) -> None:

@@ -56,7 +56,7 @@ def test_the_average_is_the_closed_form_of_the_weights(make_pack: MakePack, memb
     torch.testing.assert_close(saved(pack, "ema")["head.weight"], average)
 
 
-def test_precise_batch_norm_is_the_mean_over_training_batches(
+def test_precise_batch_norm_is_that_of_the_training_images_together(
     make_pack: MakePack, member: MakeMember, small_data: ImageData
 ) -> None:
     from trainables import batch_order
@@ -70,10 +70,9 @@ def test_precise_batch_norm_is_the_mean_over_training_batches(
     order = batch_order(160, 32, study_seed=5, epoch=1)[:3]  # 90 images are three batches
     with torch.no_grad():
         outputs = [layers.convs[0](pixels(small_data, small_data.train_images[index])) for index in order]
-    means = torch.stack([output.mean((0, 2, 3)) for output in outputs]).mean(0)
-    variances = torch.stack([output.var((0, 2, 3)) for output in outputs]).mean(0)
+    means, variances = (torch.cat(outputs).mean((0, 2, 3)), torch.cat(outputs).var((0, 2, 3)))
     torch.testing.assert_close(state["patch_embed.convs.1.running_mean"], means, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(state["patch_embed.convs.1.running_var"], variances, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state["patch_embed.convs.1.running_var"], variances, rtol=1e-3, atol=1e-5)
     assert layers.convs[1].momentum == 0.1
     plain = make_pack([member(0)], recipe=Recipe(batch_size=32)).run_epoch()[0]
     assert plain.train_loss == row.train_loss
