@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainables.data.loading import load_dataset
     from trainables.data.memory import ImageData
     from trainables.data.order import batch_order
+    from trainables.data.streamed import StreamedDataset
     from trainables.models.create import create_model
     from trainables.models.vit_specs import VIT_SPECS, VitSpec
     from trainables.optimizers import OPTIMIZERS, create_optimizer, optimizer_hyperparameters
@@ -46,6 +47,7 @@ __all__ = [
     "Ranks",
     "Reading",
     "Recipe",
+    "StreamedDataset",
     "UnknownName",
     "UserEntries",
     "VitSpec",
@@ -68,6 +70,7 @@ _MODULES = {
     "data.dataset": ("UNREADABLE", "Batch", "Dataset", "RandomCrop", "Reading"),
     "data.loading": ("load_dataset",),
     "data.memory": ("ImageData",),
+    "data.streamed": ("StreamedDataset",),
     "data.order": ("batch_order",),
     "training.lockstep": ("LockstepPack",),
     "models.create": ("create_model",),

@@ -114,7 +114,7 @@ def test_a_study_without_any_result(make_record: MakeRecord, status: str) -> Non
 
 
 def test_one_arm_and_no_arm(make_record: MakeRecord) -> None:
-    assert "only one arm, so nothing to compare" in Page(render_report(make_record(["a/sgd"], 1))).text
+    assert "only one arm, so there is nothing to compare" in Page(render_report(make_record(["a/sgd"], 1))).text
     text = Page(render_report(make_record(sampler="tpe"))).text
     assert "No trial of a non-adaptive sampler in phase stability" in text
 

@@ -102,7 +102,7 @@ def test_a_model_that_a_study_defines_may_not_change(tmp_path: Path) -> None:
     file = tmp_path / "ledger.parquet"
     arms = ["mine/sgd"]
     write_ledger(file, study(arms=arms, models={"mine": {"base": "vit_c_micro", "blocks": 1}}, space=SGD))
-    more = {"mine": {"base": "vit_c_micro", "blocks": 1}, "other": {"base": "vit_p_micro"}}
+    more: dict[str, Any] = {"mine": {"base": "vit_c_micro", "blocks": 1}, "other": {"base": "vit_p_micro"}}
     write_ledger(file, study(arms=[*arms, "other/sgd"], models=more, space=SGD))
     more["mine"]["blocks"] = 2
     with pytest.raises(LedgerError, match=r"the model mine was .*1.* and would become .*2"):

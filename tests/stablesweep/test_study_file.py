@@ -152,8 +152,20 @@ BAD = [
     (edited(models={"mine": {"base": "vit_x"}}), ["models.mine.base", "vit_x"]),
     (edited(models={"mine": {"stem": "s1"}}), ["models.mine.base", "missing"]),
     (edited(models={"a/b": {"base": "vit_p_micro"}}), ["models"]),
-    (edited(models={"mine": {"base": "vit_p_micro", "stem": "s9"}}, arms=["mine/sgd", "vit_p_micro/adamw", "vit_c_micro/sgd"]), ["s9", "s1"]),
-    (edited(models={"mine": {"base": "vit_p_micro", "depth": 9}}, arms=["mine/sgd", "vit_p_micro/adamw", "vit_c_micro/sgd"]), ["depth", "blocks"]),
+    (
+        edited(
+            models={"mine": {"base": "vit_p_micro", "stem": "s9"}},
+            arms=["mine/sgd", "vit_p_micro/adamw", "vit_c_micro/sgd"],
+        ),
+        ["s9", "s1"],
+    ),
+    (
+        edited(
+            models={"mine": {"base": "vit_p_micro", "depth": 9}},
+            arms=["mine/sgd", "vit_p_micro/adamw", "vit_c_micro/sgd"],
+        ),
+        ["depth", "blocks"],
+    ),
     (edited(arms=["timm:resnet5/sgd"]), ["timm:resnet5", "resnet50"]),
     (edited(arms=["vit_p_micro/torch:RMSprp"]), ["RMSprp", "RMSprop"]),
     (edited(dataset={"name": "torchvision:CIFAR", "path": "/nowhere"}), ["CIFAR", "CIFAR10"]),
