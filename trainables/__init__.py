@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         register_model,
         user_entries,
     )
+    from trainables.training.failures import MemberFailedAlone
     from trainables.training.lockstep import LockstepPack
     from trainables.training.ranks import Ranks
     from trainables.training.records import Member, MemberEpoch, MemberResult
@@ -42,6 +43,7 @@ __all__ = [
     "LockstepPack",
     "Member",
     "MemberEpoch",
+    "MemberFailedAlone",
     "MemberResult",
     "RandomCrop",
     "Ranks",
@@ -76,6 +78,7 @@ _MODULES = {
     "models.create": ("create_model",),
     "optimizers": ("OPTIMIZERS", "create_optimizer", "optimizer_hyperparameters"),
     "recipes.recipe": ("Recipe",),
+    "training.failures": ("MemberFailedAlone",),
     "training.ranks": ("Ranks",),
     "training.records": ("Member", "MemberEpoch", "MemberResult"),
     "registry": (

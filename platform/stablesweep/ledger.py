@@ -55,6 +55,11 @@ class Trial:
     hyperparameters: Mapping[str, HyperparameterValue]
     unit: Mapping[str, float]
 
+    @property
+    def replicate(self) -> int:
+        """Counts the seeds of one setting, from 0."""
+        return int(self.key.rpartition("/")[2])
+
 
 def trial_seed(study_seed: int, draw: int, replicate: int) -> int:
     """The seed of a trial: 31 bits of a digest of (study seed, draw, replicate). Source: own."""
@@ -208,7 +213,8 @@ def write_ledger(path: Path, study: Study) -> pa.Table:
 
 
 def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
-    """Nothing, if ``after`` holds every row of ``before`` unchanged and comes from the same seed, recipe and dataset.
+    """Nothing, if ``after`` holds every row of ``before`` unchanged and comes from the same seed, recipe, dataset
+    and number of workers.
 
     Args:
         where: What the message calls ``before``.
@@ -220,7 +226,9 @@ def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
     """
     way_out = "give the study another name, or use another --home"
     if before.schema.metadata.get(FINGERPRINT) != after.schema.metadata[FINGERPRINT]:
-        raise LedgerError(f"{where}: it was written with another seed, recipe or dataset; {way_out}.")
+        raise LedgerError(
+            f"{where}: it was written with another seed, recipe, dataset or number of workers; {way_out}."
+        )
     _check_models(where, before, after, way_out)
     now = {row["key"]: row for row in after.to_pylist()}
     for row in before.to_pylist():
@@ -230,12 +238,11 @@ def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
                 f"{where}: the trial {key} would leave the ledger; add its arm or draws again, or {way_out}."
             )
         # An extension may add dimensions for new arms: those columns are null in the rows that were there.
-        known = {name: value for name, value in now[key].items() if value is not None or name in row}
-        changed = [name for name in known if known[name] != row.get(name)]
+        changed = [name for name in {**row, **now[key]} if row.get(name) != now[key].get(name)]
         if changed:
             raise LedgerError(
                 f"{where}: {changed[0]} of the trial {key} was {row.get(changed[0])!r} and would become "
-                f"{known[changed[0]]!r}; {way_out}."
+                f"{now[key].get(changed[0])!r}; {way_out}."
             )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from stablesweep.messages import Message
+from stablesweep.messages import Message, TrialEnded
 
 ANSWER_WITHIN_S = 0.5
 """After an epoch a worker waits so long for an answer, so that a stop is seen then."""
@@ -17,11 +17,17 @@ class _Mailbox:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._stop = False
+        self._failed: set[str] = set()
 
     def push(self, messages: Sequence[Message]) -> bool:
         """Keep messages; True if the workers shall stop."""
         self._messages.extend(messages)
+        self._failed.update(m.key for m in messages if isinstance(m, TrialEnded) and m.status == "failed")
         return self._stop
+
+    def failed(self) -> set[str]:
+        """Keys of the trials that have failed in this session."""
+        return self._failed
 
     def drain(self) -> list[Message]:
         """All messages since the last call, in order of arrival."""
@@ -72,6 +78,15 @@ class Outbox:
             return False
         arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=within_s)
         return any(ray.get(arrived))
+
+    def failed(self) -> set[str]:
+        """Keys of the trials that have failed in this session."""
+        keys: set[str] = ray.get(self._actor.failed.remote())
+        return keys
+
+    def tell(self, message: Message) -> None:
+        """Send one message, silent or not, and wait until it has arrived."""
+        ray.get(self._actor.push.remote([message]))
 
     def flush(self) -> bool:
         """Wait until everything has arrived; True if an answer asks to stop."""

@@ -35,7 +35,8 @@ def make_packs(trials: Sequence[Trial], size: int, finished: Collection[str] = (
         The packs that still have something to train, those of different arms taking turns.
     """
     by_arm: dict[tuple[str, str, int], list[Trial]] = {}
-    for trial in trials:
+    # By number: as a text, replicate 10 would come before replicate 2 and move all that follow to other packs.
+    for trial in sorted(trials, key=lambda trial: (trial.phase, trial.arm, trial.draw, trial.replicate)):
         by_arm.setdefault((trial.phase, trial.arm, trial.epochs), []).append(trial)
     numbered = [
         (number, TrialPack(_pack_name(group[0], number), tuple(group[start : start + size])))

@@ -19,7 +19,7 @@ from dashboards.formats import without_password
 from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
-from stablesweep.ledger import Trial, check_extension, read_ledger, to_table
+from stablesweep.ledger import FIXED, Trial, check_extension, read_ledger, to_table
 from stablesweep.messages import FINAL
 from stablesweep.record import Record, TrialState
 from stablesweep.study import Study
@@ -248,7 +248,7 @@ class Publisher:
             PARENT: self._arm_runs[trial.phase, trial.arm],
         }
         self._unsure.add(trial.key)
-        run_id = run_id or self._create_run(f"{trial.arm} · draw {trial.draw:03d}", run_tags, state.started)
+        run_id = run_id or self._create_run(_run_name(trial), run_tags, state.started)
         self._unsure.discard(trial.key)
         record.set_run(trial.key, run_id)
         return run_id
@@ -299,6 +299,12 @@ def versions() -> dict[str, str]:
     """The versions that results may depend on."""
     packages = ("torch", "timm", "ray", "mlflow", "numpy")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
+def _run_name(trial: Trial) -> str:
+    if trial.sampler == FIXED:
+        return f"{trial.arm} · {trial.epochs} epochs · seed {trial.replicate}"
+    return f"{trial.arm} · draw {trial.draw:03d}"
 
 
 def _has_new_epochs(state: TrialState) -> bool:

@@ -1,8 +1,9 @@
 """Running a study from its ledger to its report, or continuing it."""
 
+import inspect
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,10 @@ def _check_model(model: ModelDefinition, data: "Dataset") -> None:
     from trainables.registry import user_model
 
     # A user's model that raises makes its trials failed, which is a finding; a built-in one does not fit the images.
-    if user_model(model.base) is None:
+    factory = user_model(model.base)
+    if factory is not None:
+        _check_call(model, factory)
+    else:
         check_model(
             model.base,
             num_classes=data.num_classes,
@@ -145,6 +149,17 @@ def _check_model(model: ModelDefinition, data: "Dataset") -> None:
             in_channels=data.channels,
             overrides=model.options,
         )
+
+
+def _check_call(model: ModelDefinition, factory: Callable[..., Any]) -> None:
+    sizes = dict.fromkeys(("num_classes", "image_size", "in_channels"), 1)
+    try:
+        inspect.signature(factory).bind(**{**sizes, **model.options})
+    except TypeError as error:
+        given = ", ".join(model.options) or "none"
+        raise ValueError(
+            f"models: the factory of {model.base!r} cannot be called with its sizes and the options given ({given}): {error}"
+        ) from error
 
 
 def _check_optimizer(study: Study, arm: Arm) -> None:

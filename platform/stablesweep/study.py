@@ -57,6 +57,11 @@ class Dataset(_Strict):
         require_dataset(name)
         return name
 
+    @model_validator(mode="after")
+    def _options_are_plain(self) -> "Dataset":
+        _require_plain(self.options)
+        return self
+
     @property
     def options(self) -> dict[str, Any]:
         """The keyword arguments of the dataset's factory."""
@@ -64,6 +69,24 @@ class Dataset(_Strict):
 
 
 Value = float | int | str | bool
+
+
+def _is_hyperparameter(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return name not in ("lr", "weight_decay")
+    if isinstance(value, int | float):
+        return abs(value) <= 2**53  # also false for NaN
+    return isinstance(value, str)
+
+
+def _require_plain(options: dict[str, Any]) -> None:
+    """Nothing, if options can be written to a study file, and sent to another process, as they are."""
+    for name, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            message = f"{name}: {value!r} is not plain; use finite numbers, texts, truth values, lists and mappings"
+            raise ValueError(message) from error
 
 
 class Phase(_Strict):
@@ -94,9 +117,8 @@ class FixedPhase(_Strict):
     def _holds_values(cls, at: dict[str, Any]) -> dict[str, Any]:
         for place, node in at.items():
             for name, value in node.items() if isinstance(node, dict) else [(place, node)]:
-                if not isinstance(value, Value):
-                    message = f"{name}: {value!r} is not a value of a hyperparameter; write a number or a text"
-                    raise ValueError(message)  # noqa: TRY004 - pydantic reads ValueError alone
+                if not _is_hyperparameter(name, value):
+                    raise ValueError(f"{name}: {value!r} is not a value for it; write a finite number or a text")
         return at
 
     @field_validator("epochs", mode="before")
@@ -152,6 +174,11 @@ class ModelDefinition(_Strict):
         require_model(base)
         return base
 
+    @model_validator(mode="after")
+    def _options_are_plain(self) -> "ModelDefinition":
+        _require_plain(self.options)
+        return self
+
     @property
     def options(self) -> dict[str, Any]:
         """The keyword arguments."""
@@ -159,7 +186,7 @@ class ModelDefinition(_Strict):
 
 
 class Pack(_Strict):
-    """How trials are grouped and what each group may use. Changes no result."""
+    """How trials are grouped and what each group may use. Only ``workers`` changes results (in their last digits)."""
 
     size: int = Field(default=24, ge=1, le=10_000)
     """At most so many trials of one arm train in lockstep in one worker."""
@@ -168,13 +195,14 @@ class Pack(_Strict):
     gpus: float = Field(default=0, ge=0)
     """GPUs that Ray reserves for each worker of a pack; fractions share one."""
     workers: int = Field(default=1, ge=1, le=10_000)
-    """Ray Train workers that train a pack together, each on its part of every batch."""
+    """Ray Train workers that train a pack together, each on its part of every batch. One result is that of one number
+    of workers: with another number it is equal to rounding errors, and with dropout it is another draw."""
     decode_workers: int | None = Field(default=None, ge=0, le=1000)
     """Processes that read and decode images for each worker; by default its CPUs but one. Data in memory needs none."""
     max_failures: int = Field(default=2, ge=0)
     """So often a pack whose worker died is taken up again from its checkpoint."""
     checkpoint_every_s: float = Field(default=30, ge=0)
-    """Seconds between checkpoints of a pack (at the end of an epoch)."""
+    """Seconds between checkpoints of a pack, taken between two steps; 0: at the end of every epoch."""
 
     @field_validator("gpus")
     @classmethod
@@ -280,11 +308,11 @@ class Study(_Strict):
         for arm in self.arms:
             if arm.model not in self.models:
                 require_model(arm.model)
-        for phase in self.phases.present().values():
+        for name, phase in self.phases.present().items():
             if isinstance(phase, FixedPhase):
-                self._check_places("at", phase.at, dict)
+                self._check_places(f"phases.{name}.at", phase.at, dict)
                 for arm in self.arms:
-                    self._check_names("at", arm, phase.setting(arm))
+                    self._check_names(f"phases.{name}.at", arm, phase.setting(arm))
         if self.phases.stability is not None:
             if not self.space:
                 raise ValueError("space: this key is missing; add it, the phase stability draws from it")
@@ -303,20 +331,24 @@ class Study(_Strict):
 
     def _check_kinds(self) -> None:
         """One hyperparameter is one column of the trials table: a number, a text or a truth value in every arm."""
-        kinds: dict[str, type] = {}
+        words = {float: "a number", int: "a number", str: "a text", bool: "a truth value"}
+        first: dict[str, tuple[str, str]] = {}
         for arm in self.arms:
             for place, name, example in self._examples(arm):
-                kind = float if type(example) is int else type(example)
-                if kinds.setdefault(name, kind) is not kind:
-                    raise ValueError(f"{place}.{name}: it is {kind.__name__} in {arm.name} and another type before it")
+                kind = words[type(example)]
+                before, where = first.setdefault(name, (kind, arm.name))
+                if before != kind:
+                    raise ValueError(
+                        f"{place}.{name}: it is {kind} for {arm.name} and {before} for {where}; use one kind"
+                    )
 
     def _examples(self, arm: Arm) -> Iterator[tuple[str, str, object]]:
         if self.phases.stability is not None:
             for name, distribution in self.space_of(arm).items():
                 yield "space", name, distribution.from_unit(0.0)
-        for phase in self.phases.present().values():
+        for phase_name, phase in self.phases.present().items():
             if isinstance(phase, FixedPhase):
-                yield from (("at", name, value) for name, value in phase.setting(arm).items())
+                yield from ((f"phases.{phase_name}.at", name, value) for name, value in phase.setting(arm).items())
 
     def _space_names(self, arm: Arm) -> dict[str, Value]:
         try:
@@ -352,10 +384,10 @@ class Study(_Strict):
         return config
 
     def fingerprint(self) -> str:
-        """A digest of what all trials share and what changes their results: seed, dataset and recipe.
+        """A digest of what all trials share and what changes their results: seed, dataset, recipe, workers of a pack.
 
-        Arms, draws and epochs stand in the ledger, row by row, and models beside it, so they are not part of it; packs
-        change no result.
+        Arms, draws and epochs stand in the ledger, row by row, and models beside it, so they are not part of it; the other
+        settings of packs change no result.
         """
         shared = {
             "seed": self.seed,
@@ -363,4 +395,7 @@ class Study(_Strict):
             # Without defaults, so that a setting that a later version adds changes no study that does not use it.
             "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"base"}),
         }
+        if self.pack.workers > 1:
+            # A sum over two workers is not to the bit the sum over one, and dropout is drawn on each.
+            shared["workers"] = self.pack.workers
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from stablesweep.job import PackJob
 from stablesweep.mailbox import ANSWER_WITHIN_S, Outbox
 from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
-from trainables import LockstepPack, MemberEpoch, MemberResult, Ranks, install, load_dataset
+from trainables import LockstepPack, MemberEpoch, MemberFailedAlone, MemberResult, Ranks, install, load_dataset
 
 CHECKPOINT_FILE = "pack.pt"
 THREADS = 1
@@ -36,12 +37,25 @@ def train_pack(config: dict[str, Any]) -> None:
     outbox.send([])
     torch.set_num_threads(THREADS)
     install(job.entries)
-    pack = _restored(job, ranks) or _build(job, ranks)
-    if ranks.first(outbox.flush()):
+    job = _without_failed(job, ranks, outbox)
+    if ranks.first(outbox.flush()) or not job.members:
         return
+    pack = _restored(job, ranks) or _build(job, ranks)
     outbox.send(_first_messages(job, pack))
-    _train(job, pack, outbox, ranks)
+    try:
+        _train(job, pack, outbox, ranks)
+    except MemberFailedAlone as error:
+        # Ray Train now starts the pack again, without this member.
+        epochs = next(result.epochs_done for result in pack.results() if result.key == error.key)
+        outbox.tell(TrialEnded(key=error.key, status="failed", epochs_done=epochs, reason=error.reason))
+        raise
     outbox.flush()
+
+
+def _without_failed(job: PackJob, ranks: Ranks, outbox: Outbox) -> PackJob:
+    """The job without the members that failed in this session: what made this worker start again may have been one."""
+    failed = ranks.gather(outbox.failed())[0]
+    return replace(job, members=tuple(member for member in job.members if member.key not in failed))
 
 
 def _build(job: PackJob, ranks: Ranks) -> LockstepPack:
@@ -67,6 +81,12 @@ def _device() -> str:
 
 
 def _restored(job: PackJob, ranks: Ranks) -> LockstepPack | None:
+    pack = _loaded(job, ranks)
+    # A file that only some workers could read must not leave the others at another step.
+    return pack if all(ranks.gather(pack is not None)) else None
+
+
+def _loaded(job: PackJob, ranks: Ranks) -> LockstepPack | None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
@@ -105,8 +125,8 @@ def _train(job: PackJob, pack: LockstepPack, outbox: Outbox, ranks: Ranks) -> No
         messages.extend(SampleSkipped(problem=problem) for problem in sorted(pack.take_problems()))
         messages.append(PackTimed(pack=job.name, training=training, evaluation=evaluation, checkpoints=checkpoints))
         outbox.send(messages)
-        checkpoints, stop = 0.0, ranks.first(outbox.stop_requested(ANSWER_WITHIN_S))
-        if not pack.finished and ranks.first(stop or clock.checkpoint_due()):
+        checkpoints, stop = 0.0, ranks.first(clock.stop_requested(ANSWER_WITHIN_S))
+        if not pack.finished and ranks.first(stop or clock.checkpoint_due(within_an_epoch=False)):
             checkpoints = _save(pack, ranks)
             clock.saved()
         if stop:
@@ -124,14 +144,20 @@ class _Clock:
     def pause(self) -> bool:
         """Whether to leave the epoch where it is; asks the driver at most once a second, and never waits for it."""
         if time.monotonic() - self._asked_at > ASK_EVERY_S:
-            self._stop = self._stop or self._outbox.stop_requested(0)
+            self.stop_requested(0)
             self._outbox.send([])
             self._asked_at = time.monotonic()
-        return self._stop or self.checkpoint_due()
+        return self._stop or self.checkpoint_due(within_an_epoch=True)
 
-    def checkpoint_due(self) -> bool:
+    def stop_requested(self, within_s: float) -> bool:
+        """Whether the driver has asked to stop, or an answer that comes within some seconds does."""
+        self._stop = self._stop or self._outbox.stop_requested(within_s)
+        return self._stop
+
+    def checkpoint_due(self, *, within_an_epoch: bool) -> bool:
         """Whether the last checkpoint is old enough."""
-        return time.monotonic() - self._saved_at > self._every_s
+        due = time.monotonic() - self._saved_at > self._every_s
+        return due and (self._every_s > 0 or not within_an_epoch)
 
     def saved(self) -> None:
         """Note a checkpoint."""

@@ -98,6 +98,28 @@ def test_a_ledger_of_given_settings_comes_back_and_grows(tmp_path: Path) -> None
         write_ledger(file, fixed([2], 2))
 
 
+def test_a_hyperparameter_may_not_leave_a_trial(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.parquet"
+    write_ledger(file, fixed([1], 1))
+    at = {"lr": 1, "weight_decay": 1e-4, "vit_p_micro/adamw": {"lr": 0.5}}
+    with pytest.raises(LedgerError, match=r"momentum of the trial .* was 0\.8 and would become None"):
+        write_ledger(file, study(phases={"length": {"epochs": [1], "at": at}}, space=None))
+
+
+def test_the_number_of_workers_may_not_change(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.parquet"
+    write_ledger(file, study(pack={"workers": 2}))
+    write_ledger(file, study(pack={"workers": 2, "size": 3, "cpus": 2}))
+    with pytest.raises(LedgerError, match="another seed, recipe, dataset or number of workers"):
+        write_ledger(file, study(pack={"workers": 1}))
+
+
+def test_more_than_ten_seeds_leave_packs_as_they_were() -> None:
+    few, many = (make_packs(plan_trials(fixed([1], seeds)), 4) for seeds in (10, 11))
+    first = {pack.name: pack.trials for pack in few if len(pack.trials) == 4}
+    assert first == {pack.name: pack.trials for pack in many if pack.name in first}
+
+
 def test_a_model_that_a_study_defines_may_not_change(tmp_path: Path) -> None:
     file = tmp_path / "ledger.parquet"
     arms = ["mine/sgd"]
@@ -147,9 +169,9 @@ def test_a_ledger_may_grow_by_draws_and_by_arms(tmp_path: Path) -> None:
         (study(4), "stability/vit_c_micro/adamw/000004/0 would leave the ledger"),
         (study(arms=ARMS[1:]), "would leave the ledger"),
         (study(epochs=3), "epochs of the trial"),
-        (study(seed=1), "another seed, recipe or dataset"),
-        (study(recipe={"batch_size": 32}), "another seed, recipe or dataset"),
-        (study(dataset={"name": "digits", "image_size": 16}), "another seed, recipe or dataset"),
+        (study(seed=1), "another seed, recipe, dataset"),
+        (study(recipe={"batch_size": 32}), "another seed, recipe, dataset"),
+        (study(dataset={"name": "digits", "image_size": 16}), "another seed, recipe, dataset"),
         (study(space={"lr": {"around": 0.02}, "weight_decay": {"around": 0.1}}), "lr of the trial"),
     ],
 )

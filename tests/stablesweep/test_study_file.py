@@ -96,6 +96,7 @@ def edited(**changes: Any) -> dict[str, Any]:
     return dict(values)
 
 
+ARMS = ["vit_p_micro/adamw", "vit_c_micro/sgd"]
 BAD = [
     (edited(phasis={}), ["phasis", "unknown key", "phases"]),
     (edited(recipe={"batchsize": 3}), ["recipe.batchsize", "batch_size"]),
@@ -131,7 +132,10 @@ BAD = [
     (edited(phases={"stability": {"draws": "24", "epochs": 2}}), ["phases.stability.draws", "integer"]),
     (edited(dataset={"name": "digits", "image_size": 30}), ["30", "patch"]),
     (edited(space={**GOOD["space"], "lr": {"uniform": [-1, 1]}}), ["vit_p_micro/sgd", "lr"]),
-    (edited(space={**GOOD["space"], "lr": {"choice": ["a", "b"]}}), ["space.lr", "another type"]),
+    (
+        edited(space={**GOOD["space"], "lr": {"choice": ["a", "b"]}}),
+        ["space.lr", "a text for vit_p_micro/sgd", "a number for vit_p_micro/adamw"],
+    ),
     (edited(space={**GOOD["space"], "lr": {"int_uniform": [0, 10**30]}}), ["space.lr", "2**53"]),
     (edited(space={**GOOD["space"], "lr": {"around": 10**400}}), ["space.lr", "positive number"]),
     (edited(recipe="papr"), ["recipe.base", "plain", "paper", "deit"]),
@@ -147,6 +151,10 @@ BAD = [
         ["at.adam", "no arm"],
     ),
     (edited(phases={"peak": {"epochs": 2, "at": {"lr": "high", "weight_decay": 0}}}), ["vit_p_micro/adamw", "lr"]),
+    (edited(phases={"peak": {"epochs": 2, "at": {"lr": float("nan"), "weight_decay": 0}}}), ["lr", "nan", "finite"]),
+    (edited(phases={"peak": {"epochs": 2, "at": {"lr": 10**400, "weight_decay": 0}}}), ["lr", "finite"]),
+    (edited(phases={"peak": {"epochs": 2, "at": {"lr": True, "weight_decay": 0}}}), ["lr", "True"]),
+    (edited(phases={"length": {"epochs": 2, "at": {"lr": 1}}}), ["phases.length.at", "weight_decay", "missing"]),
     (edited(phases={"peak": {"epoch": 2, "at": {"lr": 1, "weight_decay": 0}}}), ["phases.peak.epoch", "'epochs'"]),
     (edited(models={"vit_p_micro": {"base": "vit_c_micro"}}), ["models", "vit_p_micro", "already"]),
     (edited(models={"mine": {"base": "vit_x"}}), ["models.mine.base", "vit_x"]),
@@ -168,7 +176,12 @@ BAD = [
     ),
     (edited(arms=["timm:resnet5/sgd"]), ["timm:resnet5", "resnet50"]),
     (edited(arms=["vit_p_micro/torch:RMSprp"]), ["RMSprp", "RMSprop"]),
-    (edited(dataset={"name": "torchvision:CIFAR", "path": "/nowhere"}), ["CIFAR", "CIFAR10"]),
+    (edited(dataset="torchvision:CIFAR"), ["CIFAR", "CIFAR10"]),
+    (edited(dataset={"name": "parquet", "path": 5}), ["'parquet'", "path is 5"]),
+    (edited(dataset={"name": "parquet", "path": "~nobody-here/x"}), ["~nobody-here/x", "write it out"]),
+    (edited(dataset={"name": "digits", "image_size": b"\x80"}), ["image_size", "not plain"]),
+    (edited(models={"mine": {"base": "timm:test_resnet", "drop_rate": 5}}, arms=["mine/sgd", *ARMS]), ["dropout", "5"]),
+    (edited(recipe={"batch_size": 6, "mixup": 0.8}, pack={"workers": 2}), ["batch_size", "odd"]),
     (edited(dataset={"name": "imagefolder", "path": "/nowhere/at/all"}), ["/nowhere/at/all"]),
     (edited(pack={"workers": 3}, recipe={"batch_size": 64}), ["batch_size", "3 workers"]),
 ]

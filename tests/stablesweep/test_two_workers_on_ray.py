@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -15,6 +16,7 @@ import stablesweep as ss
 from dashboards import tags
 from stablesweep.cli import main
 from stablesweep.home import Home
+from stablesweep.ledger import plan_trials
 from tests.support import run_here, small_study
 
 pytestmark = pytest.mark.cluster
@@ -68,6 +70,32 @@ def test_two_workers_agree_with_one_and_the_damaged_image_is_counted(ray_here: N
     (run,) = client.search_runs([experiment.experiment_id], f"tags.`{tags.ROLE}` = 'study'")
     assert run.data.tags[tags.SKIPPED_SAMPLES] == "1"
     assert tags.SKIPPED_ARTIFACT in {item.path for item in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_trial_that_raises_on_one_worker_alone_costs_the_others_nothing(ray_here: None, tmp_path: Path) -> None:
+    def sometimes_raises(*, num_classes: int, image_size: int, in_channels: int) -> torch.nn.Module:
+        pixels = in_channels * image_size**2
+        model = torch.nn.Sequential(
+            torch.nn.BatchNorm2d(in_channels), torch.nn.Flatten(), torch.nn.Linear(pixels, num_classes)
+        )
+        doomed = torch.initial_seed() == seeds[0]
+
+        def check(module: torch.nn.Module, inputs: object) -> None:
+            if doomed and torch.distributed.get_rank() == 1:
+                raise ArithmeticError("on the second worker only")
+
+        model.register_forward_pre_hook(check)
+        return model
+
+    ss.register_model("sometimes-raises", sometimes_raises)
+    asked = study("alone", tmp_path, 2).to_config()
+    asked |= {"dataset": {"name": "digits", "image_size": 16}, "arms": ["sometimes-raises/sgd"]}
+    chosen = ss.Study.model_validate(asked)
+    seeds = [trial.seed for trial in plan_trials(chosen)]
+    ran = run_here(chosen, tmp_path / "home")
+    first, second = ran.results.trials.to_pylist()
+    assert (first["status"], second["status"]) == ("failed", "completed")
+    assert first["reason"] == "ArithmeticError: on the second worker only"
 
 
 def test_a_damaged_image_stops_a_study_that_does_not_skip(ray_here: None, tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from typing import Any, cast
 from trainables.data.dataset import Dataset
 from trainables.registry import BUILTIN_DATASETS, DatasetFactory, require_dataset, require_known, user_dataset
 
-TORCHVISION = "trainables.data.torchvision_sets:load_torchvision"
-
 
 def load_dataset(name: str, **options: Any) -> Dataset:
     """The dataset of this name.
@@ -26,6 +24,8 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         TypeError: If the user's factory returns something other than a :class:`Dataset`.
     """
     require_dataset(name)
+    if user_dataset(name) is None:
+        _check_path(name, options)
     factory = user_dataset(name) or _builtin(name)
     _check_options(name, inspect.signature(factory).parameters, options)
     data = factory(**options)
@@ -44,12 +44,26 @@ def absolute_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     path = options.get("path")
     if user_dataset(name) or not isinstance(path, str) or "://" in path:
         return dict(options)
-    return {**options, "path": str(Path(path).expanduser().absolute())}
+    try:
+        return {**options, "path": str(Path(path).expanduser().absolute())}
+    except RuntimeError as error:
+        raise ValueError(f"dataset {name!r}: path {path!r} names a home that is not there; write it out") from error
+
+
+def _check_path(name: str, options: Mapping[str, Any]) -> None:
+    path = options.get("path", "")
+    try:
+        path.encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise ValueError(f"dataset {name!r}: path is {path!r}, expected the name of a folder or a URI") from error
 
 
 def _builtin(name: str) -> DatasetFactory:
     if name not in BUILTIN_DATASETS:
-        return partial(_imported(TORCHVISION), name)
+        from trainables.data.torchvision_sets import dataset_class, load_torchvision
+
+        dataset_class(name)
+        return partial(load_torchvision, name)
     return _imported(BUILTIN_DATASETS[name])
 
 

@@ -55,7 +55,7 @@ def load_torchvision(
         UnknownName: If torchvision has no such dataset, or the class no such option.
         ValueError: If the files are not there or are damaged, or the class has no two splits or no labels.
     """
-    kind = _class(dataset)
+    kind = dataset_class(dataset)
     parameters = inspect.signature(kind).parameters
     taken = {"root", "train", "split", "download", "transform", "target_transform", "transforms"}
     for option in options:
@@ -145,7 +145,8 @@ class IndexedSource:
         return IndexRequest(self.title, tuple(rows.tolist()))
 
 
-def _class(dataset: str) -> Callable[..., Any]:
+def dataset_class(dataset: str) -> Callable[..., Any]:
+    """The class of ``torchvision.datasets`` that ``torchvision:NAME`` names. Raises UnknownName if there is none."""
     from torchvision import datasets
 
     known = {

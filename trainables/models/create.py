@@ -101,8 +101,10 @@ def _logits_shape_on_cpu(name: str, asked: dict[str, Any]) -> tuple[int, ...] | 
 
 def _logits_shape(device: str, name: str, asked: dict[str, Any]) -> tuple[int, ...] | str:
     with torch.device(device), torch.no_grad():
-        model = create_model(name, **asked).eval()
-        logits = model(torch.zeros(_CHECK_BATCH, asked["in_channels"], asked["image_size"], asked["image_size"]))
+        model = create_model(name, **asked)
+        images = torch.zeros(_CHECK_BATCH, asked["in_channels"], asked["image_size"], asked["image_size"])
+        model.train()(images)  # what is drawn in training alone, such as dropout, may be out of range
+        logits = model.eval()(images)
     return tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
 
 

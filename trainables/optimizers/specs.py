@@ -81,4 +81,4 @@ def require_hyperparameters(name: str, hyperparameters: Mapping[str, "Hyperparam
         require_known(f"hyperparameter of optimizer {name!r}", given, known)
     missing = sorted(optimizer_spec(name).required - set(hyperparameters))
     if missing:
-        raise ValueError(f"optimizer {name!r}: hyperparameter {missing[0]!r} is missing; add it to the search space")
+        raise ValueError(f"optimizer {name!r}: hyperparameter {missing[0]!r} is missing; add it")

@@ -47,7 +47,8 @@ def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> N
     paper's public code.
     """
     norms = [norm for norm in batch_norms(model) if norm.track_running_stats]
-    sums = [(torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)) for norm in norms]
+    # In float64: the difference of two large numbers is taken below.
+    sums = [[torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)] for norm in norms]
     momenta, count = [norm.momentum for norm in norms], 0
     try:
         for norm in norms:
@@ -56,29 +57,34 @@ def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> N
             model(images.clone())
             count += 1
             for norm, (means, squares) in zip(norms, sums, strict=True):
-                means += norm.running_mean
-                squares += norm.running_var + norm.running_mean.square()
+                mean = norm.running_mean.double()
+                means += mean
+                squares += norm.running_var.double() + mean.square()
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     for norm, (means, squares) in zip(norms, sums, strict=True):
         norm.running_mean.copy_(means / count)
-        norm.running_var.copy_(squares / count - (means / count).square())
+        norm.running_var.copy_((squares / count - (means / count).square()).clamp_(min=0))
 
 
-def synchronise_batch_norm(model: nn.Module, world: int) -> None:
+def synchronise_batch_norm(model: nn.Module, world: int) -> bool:
     """Makes every batch norm of a model see the batches of all ranks, in place; names and parameters stay.
+
+    Returns whether there is any.
 
     The mean over the ranks of gradients is then the gradient on the whole batch. All ranks must run the same layers in the
     same order and get batches of equal size.
 
     Source: own; the function is that of ``torch.nn.SyncBatchNorm``.
     """
-    for module in batch_norms(model):
-        if not isinstance(module, _Synced):
-            kind = type(module)
-            module.__class__ = type(f"Synced{kind.__name__}", (_Synced, kind), {})
-            module.world = world
+    norms = batch_norms(model)
+    for norm in norms:
+        if not isinstance(norm, _Synced):
+            kind = type(norm)
+            norm.__class__ = type(f"Synced{kind.__name__}", (_Synced, kind), {})
+            norm.world = world
+    return bool(norms)
 
 
 def _normalised(norm: Any, inputs: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from trainables.recipes.mixing import TrainBatch
 from trainables.recipes.recipe import Recipe
 from trainables.registry import require_model
 from trainables.text import one_line
+from trainables.training.failures import MemberFailedAlone
 from trainables.training.member import MemberTraining
 from trainables.training.plan import TrainingPlan
 from trainables.training.ranks import Ranks
@@ -103,14 +104,7 @@ class LockstepPack:
             device=torch.device(device),
             ranks=ranks,
         )
-        self._augmentation = Augmentation(
-            recipe,
-            num_classes=data.num_classes,
-            image_size=data.image_size,
-            mean=data.mean,
-            std=data.std,
-            crop_here=not data.crops_on_read,
-        )
+        self._augmentation = augmentation_of(data, recipe)
         self._members = [MemberTraining(member, self._plan) for member in members]
         self._problems: set[str] = set()
         self._interrupted = False
@@ -132,6 +126,7 @@ class LockstepPack:
         Raises:
             RuntimeError: If the pack is finished, or an earlier epoch was interrupted by an exception.
             ValueError: If the dataset cannot be read.
+            MemberFailedAlone: If a member failed on one of several ranks in the middle of an exchange.
             MemoryError, torch.OutOfMemoryError: If memory ran out; the pack is then of no further use.
         """
         if self.finished:
@@ -148,9 +143,12 @@ class LockstepPack:
         )
 
     def take_problems(self) -> set[str]:
-        """What was wrong with the unreadable samples that were skipped since this was last asked, a sentence each."""
+        """What was wrong with the unreadable samples that were skipped since this was last asked, a sentence each.
+
+        With several ranks, all must call it, and each gets the sentences of all.
+        """
         problems, self._problems = self._problems, set()
-        return problems
+        return set().union(*self._ranks.gather(problems))
 
     def results(self) -> list[MemberResult]:
         """Where each member stands, in the order in which the members were given."""
@@ -280,6 +278,7 @@ class LockstepPack:
             if training.live:
                 # A copy: a model that works in place must not change what its neighbours see.
                 training.backward(replace(batch, images=batch.images.clone()), step)
+                self._require_no_lone_failure(training)
             if self._ranks.world == 1 and training.live:
                 training.update(step)
         if self._ranks.world > 1:
@@ -324,9 +323,23 @@ class LockstepPack:
                 read = [self._augmented(next(batches), epoch, step).images for step in range(steps)]
             for training in taking_part:
                 training.recompute_statistics(read)
+                self._require_no_lone_failure(training)
         if self._ranks.world > 1 and not recipe.sync_batch_norm:
+            self._fail_together(taking_part)
             for training in taking_part:
-                training.average_statistics()
+                if training.live:
+                    training.average_statistics()
+
+    def _fail_together(self, taking_part: Sequence[MemberTraining]) -> None:
+        """Stops here the members that failed on another rank."""
+        sums = self._summed([training.training_sums() for training in taking_part])
+        for training, own in zip(taking_part, sums, strict=True):
+            if training.live:
+                training.fail_with_others(own)
+
+    def _require_no_lone_failure(self, training: MemberTraining) -> None:
+        if training.status == "failed" and training.exchanges and not self._ranks.all_here():
+            raise MemberFailedAlone(training.member.key, training.reason or "")
 
     def _evaluate_batch(self, batch: Batch, taking_part: Sequence[MemberTraining]) -> torch.Tensor:
         """Evaluates one batch; the number of its images that could be read."""
@@ -396,6 +409,22 @@ def _check_members(members: Sequence[Member], *, model: str, optimizer: str) -> 
         require_hyperparameters(optimizer, member.hyperparameters)
 
 
+def augmentation_of(data: Dataset, recipe: Recipe) -> Augmentation:
+    """The augmentation that the recipe asks for on this dataset.
+
+    Raises:
+        ValueError: If they do not suit each other.
+    """
+    return Augmentation(
+        recipe,
+        num_classes=data.num_classes,
+        image_size=data.image_size,
+        mean=data.mean,
+        std=data.std,
+        crop_here=not data.crops_on_read,
+    )
+
+
 def check_sizes(data: Dataset, recipe: Recipe, *, epochs: int, study_seed: int, world: int) -> None:
     """Nothing, if a pack of this length can be trained on the data by ``world`` workers.
 
@@ -412,3 +441,9 @@ def check_sizes(data: Dataset, recipe: Recipe, *, epochs: int, study_seed: int, 
         )
     if recipe.batch_size % world:
         raise ValueError(f"batch_size: {recipe.batch_size} cannot be shared evenly by {world} workers; use a multiple")
+    if world > 1 and (recipe.mixup or recipe.cutmix) and recipe.batch_size // world % 2:
+        raise ValueError(
+            f"batch_size: {recipe.batch_size} images over {world} workers is an odd number each, and mixing pairs the images "
+            f"of a worker; use a multiple of {2 * world}"
+        )
+    augmentation_of(data, recipe)

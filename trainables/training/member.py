@@ -47,6 +47,8 @@ class MemberTraining:
         self._optimizer: torch.optim.Optimizer | None = None
         self._ema: Ema | None = None
         self._gradient_shapes: list[torch.Size] = []
+        self.exchanges = False
+        """Whether the model exchanges with other ranks while it runs, in batch norm."""
         self._loss_sum, self._eval_loss_sum, self._wrong = (self._zero() for _ in range(3))
         self._train_loss = math.nan
 
@@ -298,7 +300,7 @@ class MemberTraining:
             **plan.model_options,
         )
         if plan.ranks.world > 1 and plan.recipe.sync_batch_norm:
-            synchronise_batch_norm(model, plan.ranks.world)
+            self.exchanges = synchronise_batch_norm(model, plan.ranks.world)
         self._model = model.to(plan.device)
         self._gradient_shapes = [parameter.shape for parameter in model.parameters() if parameter.requires_grad]
         self._optimizer = create_optimizer(

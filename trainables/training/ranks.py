@@ -1,13 +1,21 @@
 """The processes that train one pack together, and what they tell each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import distributed
 
+from trainables.text import one_line
+from trainables.training.failures import ExchangeBroken
+
 BUCKET_ELEMENTS = 16 * 2**20
 """Gradients are exchanged in buckets of about this many numbers: few messages, and little memory beside the gradients."""
+
+
+ALL_HERE_WITHIN_S = 20
 
 
 class Ranks:
@@ -23,14 +31,16 @@ class Ranks:
     def __init__(self, rank: int = 0, world: int = 1) -> None:
         self.rank = rank
         self.world = world
+        self._aside: Any = None
+        if world > 1 and distributed.is_initialized():
+            # Beside the exchanges of training, which may be stuck half-way when this one is needed.
+            self._aside = distributed.new_group(backend="gloo", timeout=timedelta(seconds=ALL_HERE_WITHIN_S))
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of every rank's tensor."""
         if self.world == 1:
             return tensor
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
+        return summed(tensor)
 
     def average_(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replaces each tensor by its mean over the ranks, in flattened buckets; shapes are equal on all ranks."""
@@ -38,8 +48,7 @@ class Ranks:
             return
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            distributed.all_reduce(flat)
-            flat /= self.world
+            flat = summed(flat) / self.world
             means = torch.split(flat, [tensor.numel() for tensor in bucket])
             for tensor, mean in zip(bucket, means, strict=True):
                 tensor.copy_(mean.view_as(tensor))
@@ -49,8 +58,18 @@ class Ranks:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        distributed.all_gather_object(values, value)
+        with _broken_exchanges():
+            distributed.all_gather_object(values, value)
         return values
+
+    def all_here(self) -> bool:
+        """Whether all ranks call this, within :data:`ALL_HERE_WITHIN_S`; if not, no further exchange is possible."""
+        try:
+            answers: list[Any] = [None] * self.world
+            distributed.all_gather_object(answers, True, group=self._aside)
+        except RuntimeError:
+            return False
+        return True
 
     def first(self, value: bool) -> bool:
         """What the first rank says, so that all do the same."""
@@ -70,19 +89,35 @@ def _buckets(tensors: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     return buckets
 
 
+def summed(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of every rank's tensor.
+
+    Raises:
+        ExchangeBroken: If another rank is gone.
+    """
+    total = tensor.clone()
+    with _broken_exchanges():
+        distributed.all_reduce(total)
+    return total
+
+
+@contextmanager
+def _broken_exchanges() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ExchangeBroken(f"another worker of the pack is gone ({one_line(error, 120)})") from error
+
+
 class SummedOverRanks(torch.autograd.Function):
     """The sum of a tensor over all ranks, through which gradients flow back to every rank."""
 
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
         """The sum."""
-        total = tensor.detach().clone()
-        distributed.all_reduce(total)
-        return total
+        return summed(tensor.detach())
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
         """Every rank's sum depends on this rank's tensor: the gradients are summed too."""
-        total = gradients[0].contiguous().clone()
-        distributed.all_reduce(total)
-        return total
+        return summed(gradients[0].contiguous())

@@ -79,6 +79,18 @@ def test_precise_batch_norm_is_that_of_the_training_images_together(
     assert plain.eval_loss != row.eval_loss
 
 
+def test_precise_batch_norm_of_large_numbers_is_no_negative_variance() -> None:
+    from trainables.training.batch_norm import recompute_statistics
+
+    norm = torch.nn.BatchNorm2d(8)
+    batches = [1000 + 0.1 * torch.randn(16, 8, 4, 4, generator=torch.Generator().manual_seed(at)) for at in range(7)]
+    recompute_statistics(norm, batches)
+    torch.testing.assert_close(
+        norm.running_var, torch.cat(batches).double().var((0, 2, 3)).float(), rtol=0.02, atol=1e-6
+    )
+    assert bool((norm(batches[0]).isfinite()).all())
+
+
 def test_rates_are_scaled_to_the_batch_size(make_pack: MakePack, member: MakeMember) -> None:
     recipe = Recipe(batch_size=32, lr_batch_size=256, warmup_epochs=0.0, min_lr_fraction=1.0)
     (row,) = make_pack([member(0)], recipe=recipe).run_epoch()

@@ -31,24 +31,32 @@ RECIPE: dict[str, Any] = {
 PROGRAM = """
 import os, sys, torch
 from torch import distributed
-from trainables import LockstepPack, Member, Ranks, Recipe, load_dataset, register_model
+from trainables import LockstepPack, Member, MemberFailedAlone, Ranks, Recipe, load_dataset, register_model
+from trainables.training import ranks as ranks_module
+from trainables.training.failures import ExchangeBroken
 torch.set_num_threads(1)
 asked = torch.load(sys.argv[1], weights_only=True)
 rank, folder = int(os.environ["RANK"]), sys.argv[2]
 distributed.init_process_group("gloo")
+ranks_module.ALL_HERE_WITHIN_S = 3
 ranks = Ranks(rank, int(os.environ["WORLD_SIZE"]))
 
-def raises_on_the_second(*, num_classes, image_size, in_channels):
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * image_size**2, num_classes))
-    steps = []
-    def count(module, inputs):
-        steps.append(1)
-        if rank == 1 and len(steps) == 3:
-            raise ArithmeticError("only here")
-    model.register_forward_pre_hook(count)
-    return model
+def raises(ranks, norm):
+    def factory(*, num_classes, image_size, in_channels):
+        layers = [torch.nn.Flatten(), torch.nn.Linear(in_channels * image_size**2, num_classes)]
+        model = torch.nn.Sequential(*([torch.nn.BatchNorm2d(in_channels)] if norm else []), *layers)
+        steps = []
+        def count(module, inputs):
+            steps.append(1)
+            if rank in ranks and len(steps) == 3 and (not norm or torch.initial_seed() % 2):
+                raise ArithmeticError("only here")
+        model.register_forward_pre_hook(count)
+        return model
+    return factory
 
-register_model("raises-on-the-second", raises_on_the_second)
+register_model("raises-on-the-second", raises([1], False))
+register_model("raises-on-the-second-with-norm", raises([1], True))
+register_model("raises-on-both-with-norm", raises([0, 1], True))
 def pack():
     return LockstepPack(
         [Member(**member) for member in asked["members"]], model=asked["model"], optimizer=asked["optimizer"],
@@ -65,7 +73,14 @@ if asked["pause_at"]:
     training = pack()
     training.load_state_dict(torch.load(folder + "/state.pt", weights_only=True))
 while not training.finished:
-    training.run_epoch()
+    try:
+        training.run_epoch()
+    except MemberFailedAlone as error:
+        print(f"{error.key}: {error.reason}", file=sys.stderr, flush=True)
+        os._exit(7)
+    except ExchangeBroken as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(8)
 rows = {r.key: [r.status, r.reason, [[e.train_loss, e.eval_loss, e.error, e.lr] for e in r.history]] for r in training.results()}
 state = training.state_dict()
 torch.save({"rows": rows, "state": state}, f"{folder}/rank{rank}.pt")
@@ -79,6 +94,7 @@ def on_two(
     optimizer: str = "sgd",
     pause_at: int = 0,
     members: Sequence[Member] = MEMBERS,
+    exit_codes: Sequence[int] = (0, 0),
 ) -> list[Any]:
     folder.mkdir()
     asked = {
@@ -101,7 +117,9 @@ def on_two(
         for rank in range(2)
     ]
     errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    assert [process.returncode for process in processes] == list(exit_codes), errors
+    if any(exit_codes):
+        return errors
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -183,6 +201,29 @@ def test_a_member_that_raises_on_one_worker_fails_on_all(tmp_path: Path) -> None
     assert {row[0] for row in first["rows"].values()} == {row[0] for row in second["rows"].values()} == {"failed"}
     assert first["rows"]["a"][1] == "RuntimeError: it failed on another worker of its pack, see that worker's log"
     assert second["rows"]["a"][1] == "ArithmeticError: only here"
+
+
+def odd_and_even_seeds() -> list[Member]:
+    return [
+        Member(key=key, seed=seed, hyperparameters={"lr": 0.02, "weight_decay": 0.0})
+        for key, seed in (("a", 1), ("b", 2))
+    ]
+
+
+def test_a_member_that_raises_alone_in_an_exchange_is_named(tmp_path: Path) -> None:
+    """The other worker waits in batch norm: this one says who failed, and the pack ends instead of mixing up sums."""
+    model, members = "raises-on-the-second-with-norm", odd_and_even_seeds()
+    errors = on_two(tmp_path / "two", model, {"batch_size": 64}, members=members, exit_codes=(8, 7))
+    assert errors[1].strip().splitlines()[-1] == "a: ArithmeticError: only here"
+    assert "another worker of the pack is gone" in errors[0]
+
+
+def test_a_member_that_raises_on_both_workers_fails_and_its_neighbour_goes_on(tmp_path: Path) -> None:
+    recipe = {"batch_size": 64, "precise_batch_norm": 128}
+    first, second = on_two(tmp_path / "two", "raises-on-both-with-norm", recipe, members=odd_and_even_seeds())
+    assert first["rows"] == second["rows"]
+    assert first["rows"]["a"][:2] == ["failed", "ArithmeticError: only here"]
+    assert first["rows"]["b"][0] == "completed"
 
 
 def test_a_synchronised_norm_of_one_worker_is_the_norm() -> None:
