@@ -9,8 +9,10 @@ INSTALLED = $(VENV)/.installed
 quickstart: $(INSTALLED)
 	$(BIN)/stablesweep run
 
+# The tests that start a real Ray use both cores of a small machine themselves; the others run side by side.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not cluster" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m cluster
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

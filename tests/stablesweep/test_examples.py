@@ -106,7 +106,7 @@ SMALL_MODELS = {
 }
 
 
-def scaled_down(name: str, arms: list[str], shards: Path, **phase: Any) -> ss.Study:
+def scaled_down(name: str, arms: list[str], shards: Path, decode_workers: int = 0, **phase: Any) -> ss.Study:
     """The example with small models, data and lengths; its recipe, data source, settings and shape stay."""
     values = json.loads(json.dumps(example(name)))
 
@@ -128,7 +128,7 @@ def scaled_down(name: str, arms: list[str], shards: Path, **phase: Any) -> ss.St
         one |= phase
         if "at" in one:
             one["at"] = kept(one["at"])
-    values["pack"] = {"size": 8, "decode_workers": 1}
+    values["pack"] = {"size": 8, "decode_workers": decode_workers}
     return make_study(values, name)
 
 
@@ -143,29 +143,27 @@ def run_small(study: ss.Study, folder: Path) -> Ran:
 
 @pytest.mark.cluster
 def test_a_small_copy_of_figures_4_and_5_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
-    arms = ["vit_p_1gf/adamw", "vit_c_1gf/sgd", "regnety_1gf/sgd"]
-    ran = run_small(scaled_down("stability", arms, shards, draws=3, epochs=2), tmp_path)
-    assert ran.results.trials.num_rows == 9
+    arms = ["vit_p_1gf/adamw", "regnety_1gf/sgd"]
+    ran = run_small(scaled_down("stability", arms, shards, decode_workers=1, draws=3, epochs=2), tmp_path)
+    assert ran.results.trials.num_rows == 6
     assert {arm.edf.n for arm in ran.results.summary().arms} == {3}
 
 
 @pytest.mark.cluster
 def test_a_small_copy_of_figures_2_and_3_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
-    ran = run_small(scaled_down("length", ["vit_c_1gf/adamw", "regnety_1gf/sgd"], shards, epochs=[1, 2]), tmp_path)
+    ran = run_small(scaled_down("length", ["vit_c_1gf/adamw"], shards, epochs=[1, 2]), tmp_path)
     rows = ran.results.summary().lengths.to_pylist()
     assert [(row["arm"], row["epochs"]) for row in rows] == [
-        ("timm:test_resnet/sgd", 1),
-        ("timm:test_resnet/sgd", 2),
         ("vit_c_micro/adamw", 1),
         ("vit_c_micro/adamw", 2),
     ]
-    assert [row["gap"] for row in rows if row["epochs"] == 2] == [0.0, 0.0]
+    assert [row["gap"] for row in rows if row["epochs"] == 2] == [0.0]
     assert "Error by training length" in ran.results.report().read_text()
 
 
 @pytest.mark.cluster
 def test_a_small_copy_of_figure_6_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
-    ran = run_small(scaled_down("peak", ["vit_c_1gf/adamw", "resnet50/sgd"], shards, epochs=[2], seeds=2), tmp_path)
+    ran = run_small(scaled_down("peak", ["resnet50/sgd"], shards, epochs=[2], seeds=2), tmp_path)
     trials = ran.results.trials.to_pylist()
     assert len({trial["seed"] for trial in trials}) == 2
-    assert [trial["key"][-1] for trial in trials] == ["0", "1", "0", "1"]
+    assert [trial["key"][-1] for trial in trials] == ["0", "1"]

@@ -3,8 +3,8 @@
 import io
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def random() -> np.random.Generator:
 
 @pytest.fixture(autouse=True)
 def no_process_is_left(grandchildren: Callable[[], set[int]]) -> Iterator[None]:
-    """Whatever a test starts: only Python's own fork server and resource tracker, our children, may outlive it."""
+    """Whatever a test starts: only Python's own fork server and resource tracker may outlive it."""
     yield
     assert not multiprocessing.active_children()
     assert not grandchildren()
@@ -34,7 +34,7 @@ def no_process_is_left(grandchildren: Callable[[], set[int]]) -> Iterator[None]:
 
 @pytest.fixture
 def grandchildren() -> Callable[[], set[int]]:
-    """The live processes whose parent is a child of this one: those that the fork server forked."""
+    """The live processes that the fork server forked; other tests' Ray has children and grandchildren of its own."""
 
     def found() -> set[int]:
         parents = {}
@@ -46,8 +46,8 @@ def grandchildren() -> Callable[[], set[int]]:
                 continue
             if entry.name.isdigit() and state != "Z":
                 parents[int(entry.name)] = int(parent)
-        children = {child for child, parent in parents.items() if parent == os.getpid()}
-        return {child for child, parent in parents.items() if parent in children}
+        server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        return {child for child, parent in parents.items() if parent == server}
 
     return found
 
