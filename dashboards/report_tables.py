@@ -11,6 +11,7 @@ from dashboards.leaderboard import MARGINS
 from dashboards.lengths import CAPTION
 from dashboards.selection import stability_trials
 from dashboards.summary import StudySummary
+from dashboards.tags import SKIPPED_ARTIFACT
 from dashboards.tracking import StudyRecord
 
 MAX_UNFINISHED = 50
@@ -163,6 +164,9 @@ def origin_rows(record: StudyRecord) -> list[tuple[str, str]]:
                 f"{number} different, {seeds['min']} to {seeds['max']}; each is in the trials table",
             )
         )
+        if record.skipped_samples:
+            text = f"{record.skipped_samples} samples, which could not be read; {SKIPPED_ARTIFACT} of the study's run lists them"
+            facts.append(("Left out of the dataset", text))
         facts.append(("Samplers", ", ".join(sorted(set(rows["sampler"].to_pylist())))))
         facts.append(("Epochs", ", ".join(str(epochs) for epochs in sorted(set(rows["epochs"].to_pylist())))))
     return facts

@@ -54,6 +54,8 @@ class StudyRecord:
     tracking_uri: str
     versions: Mapping[str, str] = field(default_factory=dict)
     """Version by package, as recorded by the study."""
+    skipped_samples: int = 0
+    """Samples of the dataset that could not be read and were left out."""
 
 
 def read_study(tracking_uri: str, study: str) -> StudyRecord:
@@ -86,6 +88,7 @@ def read_study(tracking_uri: str, study: str) -> StudyRecord:
             study_run_id=study_run.info.run_id,
             tracking_uri=tracking_uri,
             versions=_versions(study_run.data.tags),
+            skipped_samples=int(study_run.data.tags.get(tags.SKIPPED_SAMPLES, 0)),
         )
 
 

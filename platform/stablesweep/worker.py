@@ -31,7 +31,9 @@ def train_pack(config: dict[str, Any]) -> None:
         config: ``job``, a :class:`PackJob`, and ``mailbox``, the actor of :class:`stablesweep.mailbox.Mailbox`.
     """
     job: PackJob = config["job"]
-    context = ray.train.get_context()
+    context, device = ray.train.get_context(), torch.device(_device())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
     outbox = Outbox(config["mailbox"], silent=ranks.rank > 0)
     outbox.send([])

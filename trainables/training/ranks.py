@@ -31,9 +31,12 @@ class Ranks:
     def __init__(self, rank: int = 0, world: int = 1) -> None:
         self.rank = rank
         self.world = world
+        self._control: Any = None
         self._aside: Any = None
         if world > 1 and distributed.is_initialized():
-            # Beside the exchanges of training, which may be stuck half-way when this one is needed.
+            # Plain values go from CPU to CPU, so that a GPU need not be waited for.
+            self._control = distributed.new_group(backend="gloo")
+            # Beside the other exchanges, one of which may be stuck half-way when this one is needed.
             self._aside = distributed.new_group(backend="gloo", timeout=timedelta(seconds=ALL_HERE_WITHIN_S))
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -59,7 +62,7 @@ class Ranks:
             return [value]
         values: list[Any] = [None] * self.world
         with _broken_exchanges():
-            distributed.all_gather_object(values, value)
+            distributed.all_gather_object(values, value, group=self._control)
         return values
 
     def all_here(self) -> bool:
