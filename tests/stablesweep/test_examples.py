@@ -115,9 +115,8 @@ def scaled_down(name: str, arms: list[str], shards: Path, decode_workers: int = 
         return f"{SMALL_MODELS[model]}/{optimizer}"
 
     def kept(nodes: dict[str, Any]) -> dict[str, Any]:
-        return {
-            renamed(key) if "/" in key else key: node for key, node in nodes.items() if "/" not in key or key in arms
-        }
+        places = {place for arm in arms for place in (arm, arm.split("/")[1])}
+        return {renamed(key) if "/" in key else key: node for key, node in nodes.items() if key in places}
 
     values["arms"] = [renamed(arm) for arm in arms]
     values["dataset"] |= {"path": str(shards), "image_size": 32}
