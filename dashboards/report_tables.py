@@ -165,8 +165,8 @@ def origin_rows(record: StudyRecord) -> list[tuple[str, str]]:
             )
         )
         if record.skipped_samples:
-            text = f"{record.skipped_samples} samples, which could not be read; {SKIPPED_ARTIFACT} of the study's run lists them"
-            facts.append(("Left out of the dataset", text))
+            text = f"{record.skipped_samples} unreadable, listed in {SKIPPED_ARTIFACT} of the study's run"
+            facts.append(("Samples left out", text))
         facts.append(("Samplers", ", ".join(sorted(set(rows["sampler"].to_pylist())))))
         facts.append(("Epochs", ", ".join(str(epochs) for epochs in sorted(set(rows["epochs"].to_pylist())))))
     return facts

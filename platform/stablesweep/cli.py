@@ -75,7 +75,10 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
     _show_results(place, loaded.name, outcome.timing)
     if outcome.skipped:
         count = len(outcome.skipped)
-        click.echo(f"{count} samples of the dataset were left out, e.g. {outcome.skipped[0]}.", err=True)
+        which = f"1 sample of the dataset was left out: {outcome.skipped[0]}"
+        if count > 1:
+            which = f"{count} samples of the dataset were left out, e.g. {outcome.skipped[0]}"
+        click.echo(f"{which}.", err=True)
     if outcome.unfinished:
         click.echo(f"Stopped: {outcome.unfinished} trials are left; run the same command again to continue.")
         sys.exit(INTERRUPTED)

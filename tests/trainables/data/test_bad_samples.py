@@ -32,7 +32,7 @@ def damage(path: Path, kind: str) -> None:
 
 
 KINDS = {
-    "garbage": "cannot be decoded (UnidentifiedImageError",
+    "garbage": "cannot be decoded (UnidentifiedImageError: cannot identify image file <_io.BytesIO object>)",
     "empty": "cannot be decoded (UnidentifiedImageError",
     "cut short": "cannot be decoded (",
     "bad chunk": "cannot be decoded (",
