@@ -70,6 +70,7 @@ class Augmentation:
         step: int,
         rank: int = 0,
         world: int = 1,
+        mix: bool = True,
     ) -> TrainBatch:
         """One rank's part of a global batch, augmented and normalised.
 
@@ -81,6 +82,7 @@ class Augmentation:
             step: Of the epoch or of the training, 0 or more.
             rank: These are images rank * b to (rank + 1) * b - 1 of the global batch.
             world: Ranks, each with b images.
+            mix: Whether to mix images, if the recipe asks for it.
 
         Returns:
             Images float32 (b, C, H, H) and labels on the same device.
@@ -98,7 +100,7 @@ class Augmentation:
                 batch.generator("random_erasing"), batch.total, self._side, self._recipe.random_erasing
             )
             pixels = erase(pixels, drawn, batch.part.start)
-        return self._mixed(pixels, labels, batch)
+        return self._mixed(pixels, labels, batch) if mix else TrainBatch(images=pixels, labels=labels)
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """(images / 255 - mean) / std, float32, for images uint8 (b, C, H, W); what evaluation needs."""

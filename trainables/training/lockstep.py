@@ -259,7 +259,7 @@ class LockstepPack:
             "train_batches must yield num_train // batch_size batches"
         )
 
-    def _augmented(self, read: Batch, epoch: int, step_of_epoch: int) -> TrainBatch:
+    def _augmented(self, read: Batch, epoch: int, step_of_epoch: int, *, mix: bool = True) -> TrainBatch:
         device = self._plan.device
         return self._augmentation.augment(
             read.images.to(device, non_blocking=True),
@@ -269,6 +269,7 @@ class LockstepPack:
             step=step_of_epoch,
             rank=self._ranks.rank,
             world=self._ranks.world,
+            mix=mix,
         )
 
     def _step(self, read: Batch, taking_part: Sequence[MemberTraining], epoch: int, step: int) -> None:
@@ -320,7 +321,7 @@ class LockstepPack:
         if taking_part and recipe.precise_batch_norm:
             steps = min(-(-recipe.precise_batch_norm // recipe.batch_size), self._plan.steps_per_epoch)
             with closing(self._train_batches(epoch)) as batches:
-                read = [self._augmented(next(batches), epoch, step).images for step in range(steps)]
+                read = [self._augmented(next(batches), epoch, step, mix=False).images for step in range(steps)]
             for training in taking_part:
                 training.recompute_statistics(read)
                 self._require_no_lone_failure(training)
