@@ -13,8 +13,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from search_spaces import Choice, IntUniform, LogUniform, SearchSpace, Uniform, around
     from stablesweep.api import run
+    from stablesweep.phases import Arm
     from stablesweep.results import Results, load
-    from stablesweep.study import Arm, Study
+    from stablesweep.study import Study
     from stablesweep.study_file import load_study
     from trainables import Recipe, register_dataset, register_model
 
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Arm": "stablesweep.study",
+    "Arm": "stablesweep.phases",
     "Choice": "search_spaces",
     "IntUniform": "search_spaces",
     "LogUniform": "search_spaces",

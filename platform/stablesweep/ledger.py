@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from search_spaces import HyperparameterValue, unit_point
 from stablesweep.errors import LedgerError
 from stablesweep.files import write_atomically
-from stablesweep.study import Arm, FixedPhase, Phase, Study
+from stablesweep.phases import Arm, FixedPhase, Phase
+from stablesweep.study import Study
 
 HYPERPARAMETERS = b"stablesweep.hyperparameters"
 FINGERPRINT = b"stablesweep.fingerprint"

@@ -9,8 +9,9 @@ from stablesweep.home import Home
 from stablesweep.ledger import plan_trials
 from stablesweep.messages import FINAL
 from stablesweep.packs import make_packs
+from stablesweep.phases import Arm, FixedPhase, Phase
 from stablesweep.status import read_states
-from stablesweep.study import Arm, FixedPhase, Phase, Study
+from stablesweep.study import Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

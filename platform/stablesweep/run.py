@@ -17,13 +17,14 @@ from stablesweep.home import Home, StudyFolder, locked
 from stablesweep.ledger import Trial, to_trials, write_ledger
 from stablesweep.messages import FINAL, Message, TrialEnded, TrialStarted
 from stablesweep.packs import TrialPack, make_packs
+from stablesweep.phases import Arm, FixedPhase
 from stablesweep.progress import Progress
 from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher
 from stablesweep.ray_session import concurrent_packs, prepare_environment, ray_session
 from stablesweep.record import Record
 from stablesweep.stopping import stop_on_signal
-from stablesweep.study import Arm, FixedPhase, ModelDefinition, Study
+from stablesweep.study import ModelDefinition, Study
 
 if TYPE_CHECKING:
     from trainables import Dataset
@@ -112,7 +113,7 @@ def check_data(study: Study, source: str) -> None:
         StudyError: If the data cannot be loaded, an epoch would have no batch, or an arm cannot be built for it.
     """
     from trainables import load_dataset
-    from trainables.training.lockstep import check_sizes
+    from trainables.training.checks import check_sizes
 
     try:
         data = load_dataset(study.dataset.name, **dataset_options(study))

@@ -3,52 +3,24 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, field_validator, model_validator
+from pydantic import Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
 from search_spaces import Distribution, SearchSpace, SpaceError, parse_distribution
+from stablesweep.phases import Arm, FixedPhase, Phases, Value
+from stablesweep.strict import Strict, WithOptions
 from trainables.optimizers import require_hyperparameters
 from trainables.recipes.recipe import Recipe
-from trainables.registry import model_names, require_dataset, require_model, require_optimizer
+from trainables.registry import model_names, require_dataset, require_model
 
 MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        arbitrary_types_allowed=True,
-        validate_default=True,
-    )
-
-
-class Arm(_Strict):
-    """A pairing of a model and an optimizer; written ``model/optimizer``."""
-
-    model: str
-    optimizer: str
-
-    @property
-    def name(self) -> str:
-        """``model/optimizer``."""
-        return f"{self.model}/{self.optimizer}"
-
-    @field_validator("optimizer")
-    @classmethod
-    def _optimizer_is_known(cls, optimizer: str) -> str:
-        require_optimizer(optimizer)
-        return optimizer
-
-
-class Dataset(_Strict):
+class Dataset(WithOptions):
     """The images to train on: a registered name and the options of its factory."""
 
-    model_config = ConfigDict(extra="allow")
     name: str
 
     @field_validator("name")
@@ -57,115 +29,10 @@ class Dataset(_Strict):
         require_dataset(name)
         return name
 
-    @model_validator(mode="after")
-    def _options_are_plain(self) -> "Dataset":
-        _require_plain(self.options)
-        return self
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keyword arguments of the dataset's factory."""
-        return dict(self.model_extra or {})
-
-
-Value = float | int | str | bool
-
-
-def _is_hyperparameter(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return name not in ("lr", "weight_decay")
-    if isinstance(value, int | float):
-        return abs(value) <= 2**53  # also false for NaN
-    return isinstance(value, str)
-
-
-def _require_plain(options: dict[str, Any]) -> None:
-    """Nothing, if options can be written to a study file, and sent to another process, as they are."""
-    for name, value in options.items():
-        try:
-            json.dumps(value, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            message = f"{name}: {value!r} is not plain; use finite numbers, texts, truth values, lists and mappings"
-            raise ValueError(message) from error
-
-
-class Phase(_Strict):
-    """Random draws, each trained at full length: what an EDF is made of."""
-
-    draws: int = Field(ge=1, le=1_000_000)
-    """Draws per arm."""
-    epochs: int = Field(ge=1, le=100_000)
-    """Epochs per trial; the schedule spans all of them."""
-    sampler: Literal["random"] = "random"
-
-
-Epochs = Annotated[int, Field(ge=1, le=100_000)]
-
-
-class FixedPhase(_Strict):
-    """One setting per arm, trained at several lengths, with several seeds."""
-
-    epochs: list[Epochs] = Field(min_length=1)
-    """Lengths; the schedule of a trial spans its own. A single number will do."""
-    seeds: int = Field(default=1, ge=1, le=10_000)
-    """Trials per arm and length, which differ in their seed."""
-    at: dict[str, Any] = Field(min_length=1)
-    """The setting: hyperparameters for all arms; under the name of an optimizer or an arm, those for it alone."""
-
-    @field_validator("at")
-    @classmethod
-    def _holds_values(cls, at: dict[str, Any]) -> dict[str, Any]:
-        for place, node in at.items():
-            for name, value in node.items() if isinstance(node, dict) else [(place, node)]:
-                if not _is_hyperparameter(name, value):
-                    raise ValueError(f"{name}: {value!r} is not a value for it; write a finite number or a text")
-        return at
-
-    @field_validator("epochs", mode="before")
-    @classmethod
-    def _one_or_more(cls, epochs: object) -> object:
-        return [epochs] if isinstance(epochs, int) else epochs
-
-    @field_validator("epochs")
-    @classmethod
-    def _are_distinct(cls, epochs: list[int]) -> list[int]:
-        if len(set(epochs)) < len(epochs):
-            raise ValueError("a length stands twice; keep it once")
-        return epochs
-
-    def setting(self, arm: Arm) -> dict[str, Value]:
-        """The hyperparameters of one arm: shared ones, then its optimizer's, then its own; the later wins."""
-        values = {name: value for name, value in self.at.items() if not isinstance(value, dict)}
-        for place in (arm.optimizer, arm.name):
-            own = self.at.get(place)
-            values |= own if isinstance(own, dict) else {}
-        # A hyperparameter is one column: 1 and 0.5 are numbers alike.
-        return {name: float(value) if type(value) is int else value for name, value in values.items()}
-
-
-class Phases(_Strict):
-    """The phases of a study by name; at least one."""
-
-    stability: Phase | None = None
-    length: FixedPhase | None = None
-    peak: FixedPhase | None = None
-
-    @model_validator(mode="after")
-    def _has_one(self) -> "Phases":
-        if not self.present():
-            raise ValueError("there is none; give stability, length or peak")
-        return self
-
-    def present(self) -> dict[str, Phase | FixedPhase]:
-        """The phases that the study has, by name."""
-        phases = {"stability": self.stability, "length": self.length, "peak": self.peak}
-        return {name: phase for name, phase in phases.items() if phase is not None}
-
-
-class ModelDefinition(_Strict):
+class ModelDefinition(WithOptions):
     """A model of the study's own: a known one with other options, those of :func:`trainables.create_model`."""
 
-    model_config = ConfigDict(extra="allow")
     base: str
 
     @field_validator("base")
@@ -174,18 +41,8 @@ class ModelDefinition(_Strict):
         require_model(base)
         return base
 
-    @model_validator(mode="after")
-    def _options_are_plain(self) -> "ModelDefinition":
-        _require_plain(self.options)
-        return self
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keyword arguments."""
-        return dict(self.model_extra or {})
-
-
-class Pack(_Strict):
+class Pack(Strict):
     """How trials are grouped and what each group may use. Only ``workers`` changes results (in their last digits)."""
 
     size: int = Field(default=24, ge=1, le=10_000)
@@ -233,7 +90,7 @@ def _space_config(node: SearchSpace | Distribution) -> object:
 SpaceNode = Annotated[Any, WrapValidator(_space_node), PlainSerializer(_space_config)]
 
 
-class Study(_Strict):
+class Study(Strict):
     """One question: arms, search space, phases, recipe and dataset; one MLflow experiment.
 
     Raises:
@@ -244,11 +101,11 @@ class Study(_Strict):
     name: str = Field(pattern=NAME_PATTERN)
     description: str = Field(default="", max_length=4000)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    models: dict[Annotated[str, Field(pattern=MODEL_PATTERN)], ModelDefinition] = {}
+    models: dict[Annotated[str, Field(pattern=MODEL_PATTERN)], ModelDefinition] = Field(default_factory=dict)
     """Models of the study's own, by the name that its arms use."""
     arms: list[Arm] = Field(min_length=1)
     """Either a list of ``model/optimizer``, or ``{models: [...], optimizers: [...]}``: every pairing."""
-    space: dict[str, SpaceNode] = {}
+    space: dict[str, SpaceNode] = Field(default_factory=dict)
     """Of the phase ``stability``. Dimensions for all arms; under the name of an optimizer or an arm, dimensions for those alone."""
     phases: Phases
     recipe: Recipe = Recipe()

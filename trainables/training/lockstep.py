@@ -9,12 +9,10 @@ from typing import Any
 import torch
 
 from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
-from trainables.optimizers import require_hyperparameters
-from trainables.recipes.augmentation import Augmentation
 from trainables.recipes.mixing import TrainBatch
 from trainables.recipes.recipe import Recipe
-from trainables.registry import require_model
 from trainables.text import one_line
+from trainables.training.checks import augmentation_of, check_members, check_sizes
 from trainables.training.failures import MemberFailedAlone
 from trainables.training.member import MemberTraining
 from trainables.training.plan import TrainingPlan
@@ -79,7 +77,7 @@ class LockstepPack:
             ValueError: If a value is out of range, or a hyperparameter is missing.
         """
         ranks = ranks or Ranks()
-        _check_members(members, model=model, optimizer=optimizer)
+        check_members(members, model=model, optimizer=optimizer)
         check_sizes(data, recipe, epochs=epochs, study_seed=study_seed, world=ranks.world)
         self.epoch = 0
         """Epochs done."""
@@ -394,57 +392,3 @@ def apportion(wall_seconds: float, trainings: Sequence[MemberTraining]) -> None:
     total = sum(own)
     for training, seconds in zip(trainings, own, strict=True):
         training.charge(wall_seconds * (seconds / total if total > 0 else 1 / len(trainings)))
-
-
-def _check_members(members: Sequence[Member], *, model: str, optimizer: str) -> None:
-    require_model(model)
-    if not members:
-        raise ValueError("members: got none, expected at least one")
-    keys = [member.key for member in members]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"members: key {twice!r} occurs twice; give each member its own key")
-    for member in members:
-        if member.seed < 0:
-            raise ValueError(f"member {member.key!r}: seed is {member.seed}, expected 0 or more")
-        require_hyperparameters(optimizer, member.hyperparameters)
-
-
-def augmentation_of(data: Dataset, recipe: Recipe) -> Augmentation:
-    """The augmentation that the recipe asks for on this dataset.
-
-    Raises:
-        ValueError: If they do not suit each other.
-    """
-    return Augmentation(
-        recipe,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        mean=data.mean,
-        std=data.std,
-        crop_here=not data.crops_on_read,
-    )
-
-
-def check_sizes(data: Dataset, recipe: Recipe, *, epochs: int, study_seed: int, world: int) -> None:
-    """Nothing, if a pack of this length can be trained on the data by ``world`` workers.
-
-    Raises:
-        ValueError: Otherwise.
-    """
-    if epochs < 1:
-        raise ValueError(f"epochs: got {epochs}, expected 1 or more")
-    if study_seed < 0:
-        raise ValueError(f"study seed: got {study_seed}, expected 0 or more")
-    if recipe.batch_size > data.num_train:
-        raise ValueError(
-            f"batch_size: got {recipe.batch_size}, expected 1 to {data.num_train}, the number of training images"
-        )
-    if recipe.batch_size % world:
-        raise ValueError(f"batch_size: {recipe.batch_size} cannot be shared evenly by {world} workers; use a multiple")
-    if world > 1 and (recipe.mixup or recipe.cutmix) and recipe.batch_size // world % 2:
-        raise ValueError(
-            f"batch_size: {recipe.batch_size} images over {world} workers is an odd number each, and mixing pairs the images "
-            f"of a worker; use a multiple of {2 * world}"
-        )
-    augmentation_of(data, recipe)
