@@ -7,10 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards.selection import Floats, errors_with_diverged
-
-FIXED = "fixed"
-"""The sampler of trials whose setting the study gives: phases ``length`` and ``peak``."""
+from dashboards.selection import FIXED, Floats, errors_with_diverged
 
 CAPTION = (
     "Trials of one given setting per arm. Mean, lowest and highest error are over the completed seeds; the gap is the mean "

@@ -13,6 +13,9 @@ Floats = npt.NDArray[np.float64]
 NON_ADAPTIVE_SAMPLERS = ("random", "sobol", "halton", "grid")
 """Samplers whose draws do not depend on results. Only their trials say how errors are distributed over the space."""
 
+FIXED = "fixed"
+"""The sampler of trials whose setting the study gives: phases ``length`` and ``peak``."""
+
 STABILITY = "stability"
 
 

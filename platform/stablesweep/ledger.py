@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dashboards.selection import FIXED
 from search_spaces import HyperparameterValue, unit_point
 from stablesweep.errors import LedgerError
 from stablesweep.files import write_atomically
@@ -21,8 +22,6 @@ HYPERPARAMETERS = b"stablesweep.hyperparameters"
 FINGERPRINT = b"stablesweep.fingerprint"
 MODELS = b"stablesweep.models"
 UNIT = "unit_"
-FIXED = "fixed"
-"""The sampler of trials whose setting the study gives."""
 
 FIELDS: dict[str, pa.DataType] = {
     "key": pa.string(),

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from stablesweep.ledger import FIXED, Trial
+from dashboards.selection import FIXED
+from stablesweep.ledger import Trial
 
 
 @dataclass(frozen=True, slots=True)

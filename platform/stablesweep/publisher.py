@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from dashboards import tags
 from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
 from dashboards.formats import without_password
+from dashboards.selection import FIXED
 from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
-from stablesweep.ledger import FIXED, Trial, check_extension, read_ledger, to_table
+from stablesweep.ledger import Trial, check_extension, read_ledger, to_table
 from stablesweep.messages import FINAL
 from stablesweep.record import Record, TrialState
 from stablesweep.study import Study
