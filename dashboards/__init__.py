@@ -1,9 +1,9 @@
 """What a study's trials say: MLflow to Arrow, distributions of errors, comparisons, figures, report.
 
 Needs nothing but a tracking URI and a study's name; loads neither torch nor ray. Everything here is imported when it
-is first used, so that importing the package costs nothing. Functions that are called as their module (``compare``,
-``convergence``, ``leaderboard``, ``optimizer_gap``) are not here: a package has one attribute of a name, and importing
-the module would replace the function. Write ``from dashboards.compare import compare``.
+is first used, so that importing the package costs nothing. Functions that are called as their module (``centres``,
+``compare``, ``convergence``, ``leaderboard``, ``lengths``, ``optimizer_gap``, ``peak``) are not here: a package has one
+attribute of a name, and importing the module would replace the function. Write ``from dashboards.compare import compare``.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dashboards.colours import ArmStyle, arm_styles
     from dashboards.compare import Comparison, verdicts
     from dashboards.connection import TrackingUnreachable, quiet_mlflow
+    from dashboards.delta import DeltaEdf, Reference, delta_edf, reference_error
     from dashboards.edf import Edf, arm_edf, dkw_half_width, empirical_distribution
     from dashboards.figures import convergence_figure, edf_figure, scatter_figure
     from dashboards.report import render_report, write_report
@@ -33,7 +34,9 @@ _HOMES = {
     "ArmStyle": "colours",
     "CURVES_SCHEMA": "tables",
     "Comparison": "compare",
+    "DeltaEdf": "delta",
     "Edf": "edf",
+    "Reference": "delta",
     "StudyNotFound": "tracking",
     "StudyRecord": "tracking",
     "StudySummary": "summary",
@@ -45,6 +48,7 @@ _HOMES = {
     "arms_of": "selection",
     "build_trials": "tables",
     "convergence_figure": "figures",
+    "delta_edf": "delta",
     "dkw_half_width": "edf",
     "edf_figure": "figures",
     "empirical_distribution": "edf",
@@ -52,6 +56,7 @@ _HOMES = {
     "list_studies": "tracking",
     "quiet_mlflow": "connection",
     "read_study": "tracking",
+    "reference_error": "delta",
     "render_report": "report",
     "render_summary": "summary",
     "result_columns": "tables",
@@ -67,7 +72,9 @@ __all__ = [
     "CURVES_SCHEMA",
     "ArmStyle",
     "Comparison",
+    "DeltaEdf",
     "Edf",
+    "Reference",
     "StudyNotFound",
     "StudyRecord",
     "StudySummary",
@@ -79,6 +86,7 @@ __all__ = [
     "arms_of",
     "build_trials",
     "convergence_figure",
+    "delta_edf",
     "dkw_half_width",
     "edf_figure",
     "empirical_distribution",
@@ -86,6 +94,7 @@ __all__ = [
     "list_studies",
     "quiet_mlflow",
     "read_study",
+    "reference_error",
     "render_report",
     "render_summary",
     "result_columns",

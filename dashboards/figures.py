@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from dashboards.colours import ArmStyle, arm_styles
+from dashboards.delta import DeltaEdf
 from dashboards.edf import Edf, EdfOutline
 from dashboards.formats import plot_text, share
 from dashboards.points import Panel, ScatterPoints, scatter_points
@@ -25,29 +26,54 @@ LEGEND_ROW, LEGEND_WIDTH = 25, 900
 """Height of a row of the legend, and the width it has on a desktop's screen, pixels."""
 
 
-def edf_figure(edfs: Sequence[Edf], styles: Mapping[str, ArmStyle] | None = None) -> "Figure":
-    """The EDFs as exact step functions, each with its simultaneous band.
+def edf_figure(
+    edfs: Sequence[Edf], styles: Mapping[str, ArmStyle] | None = None, deltas: Sequence[DeltaEdf] = ()
+) -> "Figure":
+    """The EDFs as exact step functions, each with its simultaneous band; the delta EDFs, where given, to their right.
 
     Args:
         edfs: One per arm; a label is needed to tell them apart.
         styles: By arm; made from the labels of ``edfs`` if not given.
+        deltas: Delta EDFs of arms in ``edfs``, which share their legend.
     """
-    from plotly.graph_objects import Figure
+    from plotly.subplots import make_subplots
 
     styles = styles or _styles_of_labels([edf.arm or "" for edf in edfs])
-    ends = np.concatenate([edf.x[[0, -1]] for edf in edfs if len(edf.x)] or [np.array([0.0, 100.0])])
-    margin = 0.03 * max(ends.max() - ends.min(), 1.0)
-    left, right = max(ends.min() - margin, 0.0), ends.max() + margin
-    figure = Figure(layout=_layout(470, len(edfs), 372))
+    figure = make_subplots(rows=1, cols=2 if deltas else 1, shared_yaxes=True, horizontal_spacing=0.04)
+    figure.update_layout(**_layout(470, len(edfs), 372))
+    left, right = _error_range(edfs)
+    _add_edfs(figure, 1, edfs, styles, (max(left, 0.0), right))
+    figure.update_xaxes(**_axis("final top-1 error, %"), col=1)
+    if deltas:
+        # The reference itself is always in the picture.
+        _add_edfs(figure, 2, deltas, styles, _error_range(deltas, also=(0.0,)))
+        figure.add_vline(x=0.0, line={"color": INK, "width": 1, "dash": "dot"}, opacity=0.6, layer="below", col=2)
+        figure.update_xaxes(**_axis("error minus the arm's reference, points"), col=2)
+    figure.update_yaxes(**_axis(None), range=[0, 1.02], tickformat=".0%")
+    # On a narrow screen the panels stand one below the other, too low for the long title.
+    title = "share of all draws" if deltas else "share of all draws with at most this error"
+    figure.update_yaxes(title_text=title, col=1)
+    return figure
+
+
+def _error_range(edfs: Sequence[Edf], also: Sequence[float] = ()) -> tuple[float, float]:
+    """From a little below the lowest to a little above the highest error; 0 to 100 where there is none."""
+    values = np.concatenate([*(edf.x for edf in edfs), also])
+    values = values if any(len(edf.x) for edf in edfs) else np.array([0.0, 100.0])
+    margin = 0.03 * max(values.max() - values.min(), 1.0)
+    return float(values.min() - margin), float(values.max() + margin)
+
+
+def _add_edfs(
+    figure: "Figure", column: int, edfs: Sequence[Edf], styles: Mapping[str, ArmStyle], ends: tuple[float, float]
+) -> None:
     # All bands first, so that none lies over the curve of another arm.
     opacity = _band_opacity(len(edfs))
-    for edf in edfs:
-        figure.add_traces(_edf_band(edf, styles[edf.arm or ""].shade(opacity), edf.outline(left, right)))
-    for edf in edfs:
-        figure.add_traces(_edf_curve(edf, styles[edf.arm or ""], edf.outline(left, right)))
-    figure.update_xaxes(**_axis("final top-1 error, %"), range=[left, right])
-    figure.update_yaxes(**_axis("share of all draws with at most this error"), range=[0, 1.02], tickformat=".0%")
-    return figure
+    bands = [_edf_band(edf, styles[edf.arm or ""].shade(opacity), edf.outline(*ends)) for edf in edfs]
+    curves = [_edf_curve(edf, styles[edf.arm or ""], edf.outline(*ends)) for edf in edfs]
+    for trace in (trace for traces in (*bands, *curves) for trace in traces):
+        figure.add_trace(trace, row=1, col=column)
+    figure.update_xaxes(range=ends, col=column)
 
 
 def _edf_band(edf: Edf, fill: str, outline: EdfOutline) -> list[Any]:
@@ -71,6 +97,8 @@ def _edf_curve(edf: Edf, style: ArmStyle, outline: EdfOutline) -> list[Any]:
     from plotly.graph_objects import Scatter
 
     group = plot_text(edf.arm or "")
+    delta = isinstance(edf, DeltaEdf)
+    error = "%{x:.1f} points above the reference" if delta else "%{x:.1f} %"
     common = {"x": outline.x, "mode": "lines", "line_shape": "hv", "line_color": style.colour, "legendgroup": group}
     curve = Scatter(
         y=outline.lower,
@@ -78,7 +106,8 @@ def _edf_curve(edf: Edf, style: ArmStyle, outline: EdfOutline) -> list[Any]:
         line_dash=style.dash,
         line_width=2.5,
         meta=group,
-        hovertemplate="<b>%{meta}</b><br>%{y:.0%} of draws have at most %{x:.1f} %<extra></extra>",
+        hovertemplate=f"<b>%{{meta}}</b><br>%{{y:.0%}} of draws have at most {error}<extra></extra>",
+        showlegend=False if delta else None,
         **common,
     )
     best_case = Scatter(y=outline.upper, line_width=1, opacity=0.7, showlegend=False, hoverinfo="skip", **common)

@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -33,6 +34,11 @@ def bounded(low: float, high: float) -> str:
     if math.isfinite(high):
         return f"≤ {percent(high)}"
     return f"≥ {percent(low)}" if math.isfinite(low) else "unknown"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """Counts by name in a sentence: ``5 length, 40 search``; those that are 0 are left out."""
+    return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
 
 
 def duration(seconds: float) -> str:

@@ -44,7 +44,10 @@ def lengths(trials: pa.Table) -> pa.Table:
     groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["phase"], row["arm"], row["epochs"]), []).append(row)
-    table = [_row(*key, groups[key]) for key in sorted(groups)]
+    table = [
+        {"phase": phase, "arm": arm, "epochs": epochs, **over_seeds(groups[phase, arm, epochs])}
+        for phase, arm, epochs in sorted(groups)
+    ]
     longest = {(row["phase"], row["arm"]): row for row in table}
     for row in table:
         reference = longest[row["phase"], row["arm"]]
@@ -53,13 +56,19 @@ def lengths(trials: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(table, schema=LENGTHS_SCHEMA)
 
 
-def _row(phase: str, arm: str, epochs: int, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def over_seeds(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts and errors of trials that differ in their seed alone; errors in percent, over the completed ones.
+
+    Args:
+        trials: Rows of the trials table.
+
+    Returns:
+        ``n``, ``completed``, ``diverged``, ``missing`` and ``mean_error``, ``lowest_error``, ``highest_error``: ``None``
+        where none completed.
+    """
     errors = errors_with_diverged([row["status"] for row in trials], [row["error"] for row in trials])
     completed = errors[np.isfinite(errors)]
     return {
-        "phase": phase,
-        "arm": arm,
-        "epochs": epochs,
         "n": len(errors),
         "completed": len(completed),
         "diverged": int(np.isposinf(errors).sum()),

@@ -12,21 +12,25 @@ import pyarrow as pa
 from dashboards import leaderboard, optimizer_gap
 from dashboards.colours import arm_styles
 from dashboards.convergence import convergence
+from dashboards.delta import references_in_words
 from dashboards.figures import convergence_figure, edf_figure, scatter_figure
 from dashboards.files import whole_file
 from dashboards.formats import share
 from dashboards.report_tables import (
     Table,
     arm_table,
+    centre_table,
+    delta_table,
     gap_table,
     leaderboard_table,
     length_table,
     origin_rows,
+    peak_table,
     share_table,
     timing_rows,
     unfinished_table,
 )
-from dashboards.selection import STABILITY, arms_of
+from dashboards.selection import REFERENCE, STABILITY, every_arm
 from dashboards.summary import StudySummary, summarize
 from dashboards.tracking import StudyRecord
 
@@ -59,6 +63,8 @@ def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
         headline=_headline(record.trials),
         max_verdicts=MAX_VERDICTS,
         edf_caption=_edf_caption(summary),
+        delta_caption=_delta_caption(summary),
+        lengths_title=_lengths_title(summary),
         figures=_figures(record, summary),
         tables=_tables(record, summary),
         gap_caption=optimizer_gap.CAPTION,
@@ -66,7 +72,7 @@ def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
         timing=timing_rows(record.timing),
         origin=origin_rows(record),
         study_yaml=record.study_yaml,
-        colours={arm: style.colour for arm, style in arm_styles(arms_of(record.trials, phase)).items()},
+        colours={arm: style.colour for arm, style in arm_styles(every_arm(record.trials)).items()},
         scripts=[plotly_js, script],
         script_hashes=[_hash(plotly_js), _hash(script)],
     )
@@ -89,10 +95,10 @@ def _figures(record: StudyRecord, summary: StudySummary) -> dict[str, Any]:
 
     if not summary.arms:
         return {}
-    styles = arm_styles(arms_of(record.trials, summary.phase))
+    styles = arm_styles(every_arm(record.trials))
     epochs = convergence(record.trials, record.curves, summary.phase)
     figures: dict[str, Figure] = {
-        "edf": edf_figure([arm.edf for arm in summary.arms], styles),
+        "edf": edf_figure([arm.edf for arm in summary.arms], styles, [arm.delta for arm in summary.arms]),
         "scatter": scatter_figure(record.trials, styles, summary.phase),
     }
     if epochs.num_rows:
@@ -105,18 +111,21 @@ def _tables(record: StudyRecord, summary: StudySummary) -> Mapping[str, Table]:
     return {
         "arms": arm_table(summary),
         "shares": share_table(summary),
+        "deltas": delta_table(summary),
         "gap": gap_table(summary),
         "leaderboard": leaderboard_table(summary),
         "lengths": length_table(summary),
-        "unfinished": unfinished_table(record.trials, summary.phase),
+        "peak": peak_table(summary),
+        "centres": centre_table(summary),
+        "unfinished": unfinished_table(record.trials),
     }
 
 
 def _headline(trials: pa.Table) -> str:
     arms = len(set(trials["arm"].to_pylist()))
-    counts = Counter(trials["status"].to_pylist())
-    unknown = trials.num_rows - counts["completed"] - counts["diverged"]
-    outcomes = {"completed": counts["completed"], "diverged": counts["diverged"], "without a result": unknown}
+    statuses = Counter(trials["status"].to_pylist())
+    outcomes = {name: statuses[name] for name in ("completed", "diverged", "pruned")}
+    outcomes["without a result"] = trials.num_rows - sum(outcomes.values())
     outcome = ", ".join(f"{count} {name}" for name, count in outcomes.items() if count or name == "completed")
     return f"{arms} {'arm' if arms == 1 else 'arms'} · {trials.num_rows} trials · {outcome}"
 
@@ -138,8 +147,18 @@ def _edf_caption(summary: StudySummary) -> str:
         f"shaded: {share(edfs[0].confidence)} simultaneous band (Dvoretzky–Kiefer–Wolfowitz), ± {100 * widths[-1]:.0f} percentage points",
     ]
     if summary.n_other:
-        parts.append(f"{summary.n_other} trials of other phases or adaptive samplers are left out")
+        parts.append(summary.others_in_words)
     return "; ".join(parts) + "."
+
+
+def _delta_caption(summary: StudySummary) -> str:
+    """Which reference each arm has."""
+    return f"References: {references_in_words([arm.delta for arm in summary.arms])}." if summary.arms else ""
+
+
+def _lengths_title(summary: StudySummary) -> str:
+    only_references = set(summary.lengths["phase"].to_pylist()) == {REFERENCE}
+    return "Reference runs at each arm's centre" if only_references else "Error by training length"
 
 
 def _hash(script: str) -> str:

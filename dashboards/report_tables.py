@@ -1,15 +1,14 @@
 """The tables of the report, formatted: each a header and rows of text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dashboards import centres, lengths, peak
 from dashboards.formats import bounded, duration, percent, setting, share, without_password
 from dashboards.leaderboard import MARGINS
-from dashboards.lengths import CAPTION
-from dashboards.selection import stability_trials
 from dashboards.summary import StudySummary
 from dashboards.tags import SKIPPED_ARTIFACT
 from dashboards.tracking import StudyRecord
@@ -72,6 +71,58 @@ def share_table(summary: StudySummary) -> Table:
     )
 
 
+def delta_table(summary: StudySummary) -> Table:
+    """How far each arm's draws end above its reference."""
+    rows = [
+        (
+            arm.arm,
+            percent(arm.delta.reference.value),
+            bounded(*arm.delta.quantile_bounds(0.5)),
+            *(share(arm.delta.share_within(margin)) for margin in MARGINS),
+        )
+        for arm in summary.arms
+    ]
+    return Table(
+        header=("arm", "reference", "median", *(f"reference + {margin}" for margin in MARGINS)),
+        rows=tuple(rows),
+        note="Reference: an error in percent of the same arm after as many epochs; under the figure of the distributions "
+        "stands which. Median: of the draws' errors minus the reference, points. The last columns: share of all draws at "
+        "most so many points above it.",
+    )
+
+
+def peak_table(summary: StudySummary) -> Table:
+    """Arms by mean error over the seeds of their setting in phase ``peak``."""
+    rows = [
+        (
+            row["arm"],
+            *(str(row[name]) for name in ("epochs", "n", "completed", "diverged", "missing")),
+            *(percent(row[name]) for name in ("mean_error", "lowest_error", "highest_error")),
+            *(setting(row[name]) for name in summary.hyperparameters),
+        )
+        for row in summary.peak.to_pylist()
+    ]
+    header = ("arm", "epochs", "seeds", "completed", "diverged", "missing", "mean", "lowest", "highest")
+    return Table(header=(*header, *_names(summary.hyperparameters)), rows=tuple(rows), note=peak.CAPTION)
+
+
+def centre_table(summary: StudySummary) -> Table:
+    """The best setting of each arm that the search found."""
+    rows = [
+        (
+            row["arm"],
+            percent(row["best_error"]),
+            *(setting(row[name]) for name in summary.hyperparameters),
+            setting(row["best_draw"]),
+            *(str(row[name]) for name in ("n", "completed", "diverged", "pruned", "failed_or_lost", "pending")),
+        )
+        for row in summary.centres.to_pylist()
+    ]
+    counts = ("best draw", "n", "completed", "diverged", "pruned", "failed or lost", "pending")
+    header = ("arm", "best error", *_names(summary.hyperparameters), *counts)
+    return Table(header=header, rows=tuple(rows), note=centres.CAPTION)
+
+
 def length_table(summary: StudySummary) -> Table:
     """Errors by training length of the trials with a given setting."""
     rows = [
@@ -84,7 +135,7 @@ def length_table(summary: StudySummary) -> Table:
         for row in summary.lengths.to_pylist()
     ]
     header = ("arm", "phase", "epochs", "n", "completed", "diverged", "missing", "mean", "lowest", "highest", "gap")
-    return Table(header=header, rows=tuple(rows), text_columns=2, note=CAPTION)
+    return Table(header=header, rows=tuple(rows), text_columns=2, note=lengths.CAPTION)
 
 
 def gap_table(summary: StudySummary) -> Table:
@@ -117,13 +168,12 @@ def leaderboard_table(summary: StudySummary) -> Table:
         for row in summary.leaderboard.to_pylist()
     ]
     header = ("arm", "rank", "best error", "n", "best draw")
-    return Table(header=(*header, *(name.replace("_", " ") for name in summary.hyperparameters)), rows=tuple(rows))
+    return Table(header=(*header, *_names(summary.hyperparameters)), rows=tuple(rows))
 
 
-def unfinished_table(trials: pa.Table, phase: str) -> Table:
-    """Trials that failed or were lost, and why."""
-    rows = stability_trials(trials, phase)
-    rows = rows.filter(pc.is_in(rows["status"], value_set=pa.array(["failed", "lost"])))
+def unfinished_table(trials: pa.Table) -> Table:
+    """Trials of any phase that failed or were lost, and why."""
+    rows = trials.filter(pc.is_in(trials["status"], value_set=pa.array(["failed", "lost"])))
     shown = rows.select(["key", "status", "reason"]).slice(0, MAX_UNFINISHED).to_pylist()
     rest = rows.num_rows - len(shown)
     return Table(
@@ -132,6 +182,10 @@ def unfinished_table(trials: pa.Table, phase: str) -> Table:
         text_columns=3,
         note=f"{rest} more are in the trials table." if rest else "",
     )
+
+
+def _names(hyperparameters: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in hyperparameters]
 
 
 def timing_rows(timing: Mapping[str, float]) -> list[tuple[str, str, float]]:

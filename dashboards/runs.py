@@ -12,7 +12,7 @@ from dashboards.tables import TrialRecord
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_FINISHED = {"completed": 2, "diverged": 2, "failed": 1, "lost": 1}
+_FINISHED = {"completed": 2, "diverged": 2, "pruned": 2, "failed": 1, "lost": 1}
 _EPOCH_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 

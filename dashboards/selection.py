@@ -1,5 +1,6 @@
 """Which trials a statistic is about: the non-adaptive trials of one arm in one phase."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,9 +15,10 @@ NON_ADAPTIVE_SAMPLERS = ("random", "sobol", "halton", "grid")
 """Samplers whose draws do not depend on results. Only their trials say how errors are distributed over the space."""
 
 FIXED = "fixed"
-"""The sampler of trials whose setting the study gives: phases ``length`` and ``peak``."""
+"""The sampler of trials whose setting is given, not drawn: phases ``reference``, ``length`` and ``peak``."""
 
-STABILITY = "stability"
+SEARCH, STABILITY, REFERENCE, PEAK = "search", "stability", "reference", "peak"
+"""The phases that a statistic is about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +66,26 @@ def stability_trials(trials: pa.Table, phase: str = STABILITY) -> pa.Table:
 
 def arms_of(trials: pa.Table, phase: str = STABILITY) -> list[ArmName]:
     """The arms that have non-adaptive trials in ``phase``, sorted by name."""
-    rows = stability_trials(trials, phase).select(["arm", "model", "optimizer"]).group_by(["arm", "model", "optimizer"])
+    return every_arm(stability_trials(trials, phase))
+
+
+def every_arm(trials: pa.Table) -> list[ArmName]:
+    """The arms of all trials, whatever their phase and sampler, sorted by name."""
+    rows = trials.select(["arm", "model", "optimizer"]).group_by(["arm", "model", "optimizer"])
     names = [ArmName(**row) for row in rows.aggregate([]).to_pylist()]
     return sorted(names, key=lambda name: name.arm)
+
+
+def other_trials(trials: pa.Table, phase: str = STABILITY) -> dict[str, int]:
+    """How many trials enter no distribution of ``phase``: by phase, and its own adaptive ones as ``PHASE, adaptive``."""
+    inside = set(stability_trials(trials, phase)["key"].to_pylist())
+    outside = [
+        own
+        for key, own in zip(trials["key"].to_pylist(), trials["phase"].to_pylist(), strict=True)
+        if key not in inside
+    ]
+    counts = Counter(f"{own}, adaptive" if own == phase else own for own in outside)
+    return dict(sorted(counts.items()))
 
 
 def select_draws(trials: pa.Table, arm: str, phase: str = STABILITY) -> ArmDraws:

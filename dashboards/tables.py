@@ -69,7 +69,7 @@ class TrialRecord:
     seconds: float | None = None
     """The trial's own share of its pack's training and evaluation time."""
     reason: str | None = None
-    """Why it is ``diverged``, ``failed`` or ``lost``: one line."""
+    """Why it is ``diverged``, ``pruned``, ``failed`` or ``lost``: one line."""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

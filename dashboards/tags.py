@@ -25,7 +25,7 @@ STATUS = PREFIX + "status"
 """One of :data:`STATUSES`; the truth about a trial, finer than MLflow's own run status."""
 PACK = PREFIX + "pack"
 REASON = PREFIX + "reason"
-"""Why a trial is ``diverged``, ``failed`` or ``lost``: one line."""
+"""Why a trial is ``diverged``, ``pruned``, ``failed`` or ``lost``: one line."""
 EPOCHS = PREFIX + "epochs"
 """Epochs asked for (trial runs)."""
 VERSION = PREFIX + "version"
@@ -37,7 +37,8 @@ SKIPPED_SAMPLES = PREFIX + "skipped_samples"
 NOTE = "mlflow.note.content"
 """MLflow's own: the Markdown that its pages show as the description."""
 
-STATUSES = ("pending", "running", "completed", "diverged", "failed", "lost")
+STATUSES = ("pending", "running", "completed", "diverged", "pruned", "failed", "lost")
+"""``pruned``: a trial of an adaptive search that was stopped early; it has no final error and is no failure."""
 
 TRAIN_LOSS = "train_loss"
 ERROR = "error"

@@ -1,13 +1,15 @@
 """The summary of a study as plain text, for a terminal or a log file."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dashboards.delta import references_in_words
 from dashboards.edf import Edf
-from dashboards.formats import bounded, duration, percent, setting, share
+from dashboards.formats import bounded, counts, duration, percent, setting, share
+from dashboards.leaderboard import MARGINS
 
 if TYPE_CHECKING:
     from dashboards.summary import StudySummary
@@ -21,13 +23,18 @@ def render_summary(summary: "StudySummary") -> str:
     """The summary as text of at most :data:`WIDTH` columns, without colours or control characters."""
     blocks = [f"Study {summary.study}"]
     if summary.arms:
-        blocks += [_arm_table(summary), _edf_lines([arm.edf for arm in summary.arms])]
+        blocks += [_arm_table(summary), _edf_lines([arm.edf for arm in summary.arms]), _delta_lines(summary)]
         blocks += [_verdict_lines(summary)] if summary.model_verdicts or summary.optimizer_verdicts else []
         blocks += [_gap_lines(summary)] if summary.optimizer_gap.num_rows else []
         blocks += [_leaderboard_lines(summary)]
+        blocks += [_wrap(summary.others_in_words, "")] if summary.n_other else []
+    if summary.peak.num_rows:
+        blocks.append(_peak_lines(summary))
     if summary.lengths.num_rows:
         blocks.append(_length_lines(summary))
-    if not summary.arms and not summary.lengths.num_rows:
+    if summary.centres.num_rows:
+        blocks.append(_centre_lines(summary))
+    if not summary.has_results:
         blocks.append(f"No trial of a non-adaptive sampler in phase {summary.phase}: no error distribution to show.")
     if summary.timing:
         blocks.append(_timing_lines(summary))
@@ -38,14 +45,43 @@ def _length_lines(summary: "StudySummary") -> str:
     header = ["given settings", "phase", "epochs", "seeds", "diverged", "mean error", "gap to longest"]
     rows = [
         [
-            _short(row["arm"]),
+            row["arm"],
             row["phase"],
             *(str(row[name]) for name in ("epochs", "n", "diverged")),
             *(percent(row[name]) for name in ("mean_error", "gap")),
         ]
         for row in summary.lengths.to_pylist()
     ]
-    return text_table(header, rows, left=2)
+    return _fitted_table(header, rows, left=2)
+
+
+def _peak_lines(summary: "StudySummary") -> str:
+    header = ["peak: mean error over seeds", "epochs", "seeds", "diverged", "missing", "mean", "lowest", "highest"]
+    rows = [
+        [
+            row["arm"],
+            *(str(row[name]) for name in ("epochs", "n", "diverged", "missing")),
+            *(percent(row[name]) for name in ("mean_error", "lowest_error", "highest_error")),
+        ]
+        for row in summary.peak.to_pylist()
+    ]
+    return _fitted_table(header, rows)
+
+
+def _centre_lines(summary: "StudySummary") -> str:
+    sentences = [_centre_sentence(row, summary.hyperparameters) for row in summary.centres.to_pylist()]
+    heading = "Search: the best setting found per arm (adaptive, not part of any EDF)"
+    return heading + "\n" + "\n".join(_wrap(sentence, "- ") for sentence in sentences)
+
+
+def _centre_sentence(row: Mapping[str, Any], hyperparameters: Sequence[str]) -> str:
+    ends = {"completed": row["completed"], "diverged": row["diverged"], "pruned": row["pruned"]}
+    ends |= {"failed or lost": row["failed_or_lost"], "not finished": row["pending"]}
+    trials = f"{row['n']} trials: {counts(ends)}"
+    if row["best_error"] is None:
+        return f"{row['arm']}: no completed trial ({trials})."
+    found = f"{row['arm']}: {percent(row['best_error'])} % with {_settings(row, hyperparameters)}"
+    return f"{found} (draw {row['best_draw']} of {trials})."
 
 
 def text_edf(edf: Edf, left: float, right: float, cells: int) -> str:
@@ -70,10 +106,17 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int =
     return "\n".join(lines)
 
 
+def _fitted_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """:func:`text_table` with the names in the first column shortened so that no line is longer than :data:`WIDTH`."""
+    others = zip(header[1:], *(row[1:] for row in rows), strict=True)
+    room = WIDTH - sum(2 + max(map(len, column)) for column in others)
+    return text_table(header, [[_short(row[0], room), *row[1:]] for row in rows], left)
+
+
 def _arm_table(summary: "StudySummary") -> str:
     rows = [
         [
-            _short(arm.arm),
+            arm.arm,
             str(arm.edf.n),
             str(arm.edf.n_completed),
             str(arm.edf.n_diverged),
@@ -86,7 +129,7 @@ def _arm_table(summary: "StudySummary") -> str:
         for arm in summary.arms
     ]
     header = ["error in percent", "n", "completed", "diverged", "missing", "best", "25 %", "median", "75 %"]
-    return text_table(header, rows)
+    return _fitted_table(header, rows)
 
 
 def _edf_lines(edfs: Sequence[Edf]) -> str:
@@ -113,6 +156,22 @@ def _edf_lines(edfs: Sequence[Edf]) -> str:
     )
 
 
+def _delta_lines(summary: "StudySummary") -> str:
+    within = [f"within {margin}" for margin in MARGINS]
+    header = ["points above the reference", "reference", "median", *within[:-1], f"{within[-1]} points"]
+    rows = [
+        [
+            arm.arm,
+            percent(arm.delta.reference.value),
+            bounded(*arm.delta.quantile_bounds(0.5)),
+            *(share(arm.delta.share_within(margin)) for margin in MARGINS),
+        ]
+        for arm in summary.arms
+    ]
+    words = references_in_words([arm.delta for arm in summary.arms])
+    return f"{_fitted_table(header, rows)}\n{_wrap(f'reference: {words}', '')}"
+
+
 def _verdict_lines(summary: "StudySummary") -> str:
     sentences = [comparison.sentence for comparison in (*summary.model_verdicts, *summary.optimizer_verdicts)]
     return "Verdicts\n" + "\n".join(_wrap(f"{sentence}.", "- ") for sentence in sentences)
@@ -121,24 +180,22 @@ def _verdict_lines(summary: "StudySummary") -> str:
 def _gap_lines(summary: "StudySummary") -> str:
     rows = [
         [
-            _short(f"{row['model']}: {row['optimizer_a']} ahead of {row['optimizer_b']} by", 50),
+            f"{row['model']}: {row['optimizer_a']} ahead of {row['optimizer_b']} by",
             percent(row["best_gap"]),
             percent(row["median_gap"]),
             str(row["n"]),
         ]
         for row in summary.optimizer_gap.to_pylist()
     ]
-    return text_table(["optimizer gap in points (negative: behind)", "best of n", "median of pairs", "n"], rows)
+    return _fitted_table(["optimizer gap in points (negative: behind)", "best of n", "median of pairs", "n"], rows)
 
 
 def _leaderboard_lines(summary: "StudySummary") -> str:
     rows = []
     for row in summary.leaderboard.to_pylist():
-        settings = ", ".join(
-            f"{name} {setting(row[name])}" for name in summary.hyperparameters if row[name] is not None
-        )
+        settings = _short(_settings(row, summary.hyperparameters), 40)
         rank = "–" if row["rank"] is None else str(row["rank"])
-        rows.append([rank.rjust(4), _short(row["arm"]), percent(row["best_error"]).rjust(5), _short(settings, 40)])
+        rows.append([rank.rjust(4), _short(row["arm"]), percent(row["best_error"]).rjust(5), settings])
     table = text_table(["rank", "arm", "best", "with"], rows, left=4)
     return f"{table}\nbest of n random draws: optimistic, not a seed-averaged peak"
 
@@ -146,6 +203,10 @@ def _leaderboard_lines(summary: "StudySummary") -> str:
 def _timing_lines(summary: "StudySummary") -> str:
     longest_first = sorted(summary.timing.items(), key=lambda item: -item[1])
     return text_table(["where the time went", ""], [[_short(name), duration(value)] for name, value in longest_first])
+
+
+def _settings(row: Mapping[str, Any], hyperparameters: Sequence[str]) -> str:
+    return ", ".join(f"{name} {setting(row[name])}" for name in hyperparameters if row[name] is not None)
 
 
 def _short(text: str, length: int = 40) -> str:

@@ -1,51 +1,58 @@
 """Distributions of one hyperparameter, each a monotone map from the unit interval to values."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-HyperparameterValue: TypeAlias = float | int | str | bool
+from search_spaces.values import HyperparameterValue, SpaceError, is_number, is_plain, shown
+
+__all__ = [
+    "Choice",
+    "Constant",
+    "Distribution",
+    "HyperparameterValue",
+    "IntUniform",
+    "LogIntUniform",
+    "LogUniform",
+    "SpaceError",
+    "Uniform",
+    "around",
+    "num_values",
+]
 
 LOW_FACTOR = 1 / 8
 HIGH_FACTOR = 4
-
-
-class SpaceError(ValueError):
-    """A distribution or a space that cannot be sampled; the message says what to change."""
+MAX_VALUES = 2**53
+"""A coordinate has 53 bits: it tells no more values apart."""
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """What every distribution can do. Source: own."""
+    """What every distribution can do; a class of the user's with these two methods is one. Source: own.
+
+    It is a value: frozen, hashable, equal to another of the same arguments, and it pickles.
+    :class:`search_spaces.conformance.DistributionConformance` checks all of it.
+    """
 
     def from_unit(self, unit: float) -> HyperparameterValue:
-        """The value at ``unit`` in [0, 1); never decreasing in ``unit`` for numbers."""
+        """The value at ``unit`` in [0, 1): always the same one, always of one type.
+
+        Numbers never decrease in ``unit``, except those of a choice, which have no order.
+        """
         ...
 
     def to_config(self) -> dict[str, Any]:
-        """The one-key mapping that :func:`parse_distribution` reads back."""
+        """The mapping that :func:`search_spaces.parse_distribution` reads back, ``{kind: arguments}``, of plain values."""
         ...
 
 
-def _is_number(value: object) -> bool:
-    # Beyond 2**53 a whole number is no float any more, and beyond 2**63 no column of a table.
-    if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) <= 2**53
-    return isinstance(value, float) and math.isfinite(value)
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if not isinstance(value, int) or abs(value) <= 2**64 else "a larger whole number"
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _check_interval(kind: str, low: float, high: float) -> None:
-    for bound in (low, high):
-        if not _is_number(bound):
-            raise SpaceError(f"{kind}: the bounds must be finite numbers of at most 2**53, got {_shown(bound)}")
-    if not low < high:
-        raise SpaceError(f"{kind}: low {low!r} is not below high {high!r}; swap or widen them")
+def num_values(distribution: Distribution) -> int | None:
+    """How many values a distribution can give, or None: a continuous one, or one that does not say (``num_values``)."""
+    count = getattr(distribution, "num_values", None)
+    return count if isinstance(count, int) else None
 
 
 def _check_unit(unit: float) -> None:
@@ -53,154 +60,391 @@ def _check_unit(unit: float) -> None:
         raise SpaceError(f"a unit point lies in [0, 1), got {unit!r}")
 
 
+def _cell(unit: float, count: int) -> int:
+    """The number of the cell that ``unit`` lies in, of ``count`` equal ones."""
+    return min(math.floor(unit * count), count - 1)
+
+
+def _log_between(unit: float, low: float, high: float) -> float:
+    return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+
+
+def _check_interval(kind: str, low: object, high: object) -> None:
+    for bound in (low, high):
+        if not is_number(bound):
+            raise SpaceError(f"{kind}: the bounds must be finite numbers of at most 2**53, got {shown(bound)}")
+    assert is_number(low)
+    assert is_number(high)
+    if not low < high:
+        raise SpaceError(f"{kind}: low {low!r} is not below high {high!r}; swap or widen them")
+    if not math.isfinite(high - low):
+        raise SpaceError(f"{kind}: the interval from {low!r} to {high!r} is too wide; narrow it")
+
+
+def _check_whole_interval(kind: str, low: object, high: object, step: object) -> None:
+    _check_interval(kind, low, high)
+    for number in (low, high, step):
+        if not isinstance(number, int) or not is_number(number):
+            raise SpaceError(f"{kind}: bounds and step must be whole numbers of at most 2**53, got {shown(number)}")
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    assert isinstance(step, int)
+    if step < 1:
+        raise SpaceError(f"{kind}: step must be at least 1, got {step}")
+    if (high - low) % step:
+        nearest = high - (high - low) % step
+        raise SpaceError(
+            f"{kind}: high {high} is not low {low} plus a multiple of step {step}; "
+            f"use {nearest if nearest > low else nearest + step}"
+        )
+
+
+def _written(number: float) -> Fraction:
+    """The decimal number that was written: 0.1 is one tenth, not the binary fraction nearest to it."""
+    return Fraction(repr(number))
+
+
+class _FloatGrid(NamedTuple):
+    """The numbers (first + index * step) / denominator, all of them whole: exact, and rounded once."""
+
+    first: int
+    step: int
+    denominator: int
+    size: int
+
+    def value(self, index: int) -> float:
+        return (self.first + index * self.step) / self.denominator
+
+
+@lru_cache(maxsize=1024)
+def _float_grid(low: float, high: float, step: float) -> _FloatGrid:
+    first, width, last = _written(low), _written(step), _written(high)
+    denominator = math.lcm(first.denominator, width.denominator)
+    size = int((last - first) / width) + 1
+    return _FloatGrid(int(first * denominator), int(width * denominator), denominator, size)
+
+
+def _check_float_step(kind: str, low: float, high: float, step: object) -> None:
+    if not is_number(step) or step <= 0:
+        raise SpaceError(f"{kind}: step must be a positive finite number, got {shown(step)}")
+    step = float(step)
+    steps = (_written(high) - _written(low)) / _written(step)
+    if steps.denominator != 1:
+        raise SpaceError(
+            f"{kind}: high {high!r} is not low {low!r} plus a multiple of step {step!r}; "
+            f"use {float(_written(low) + max(1, math.floor(steps)) * _written(step))!r}"
+        )
+    # Two steps of a float apart, neighbours stay distinct however they are rounded.
+    if steps >= MAX_VALUES or step < 2 * math.ulp(max(abs(low), abs(high))):
+        raise SpaceError(f"{kind}: step {step!r} is too fine for the interval [{low!r}, {high!r}]; leave it out")
+
+
+def _with_step(kind: str, low: float, high: float, step: float | None) -> dict[str, Any]:
+    config: dict[str, Any] = {kind: [low, high]}
+    return config if step is None else {**config, "step": step}
+
+
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """A float, uniform on [low, high)."""
+    """A float, uniform on [low, high); with ``step`` one of low, low + step, ..., high, each equally likely.
+
+    Raises:
+        SpaceError: If low is not below high, or high is not low plus a multiple of step (as decimals are written: 0.3 is
+            six times 0.05).
+    """
 
     low: float
     high: float
+    step: float | None = None
 
     def __post_init__(self) -> None:
         _check_interval("uniform", self.low, self.high)
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+        if self.step is not None:
+            _check_float_step("uniform", self.low, self.high, self.step)
+            object.__setattr__(self, "step", float(self.step))
+
+    @property
+    def num_values(self) -> int | None:
+        """How many values there are; None without ``step``."""
+        return None if self.step is None else _float_grid(self.low, self.high, self.step).size
+
+    def value_at(self, index: int) -> float:
+        """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
+        assert self.step is not None
+        return _float_grid(self.low, self.high, self.step).value(index)
 
     def from_unit(self, unit: float) -> float:
-        """``low + unit * (high - low)``, kept within the interval. Source: own."""
+        """``low + unit * (high - low)``, kept within the interval; with ``step``, value ``floor(unit * num_values)``.
+
+        Source: own.
+        """
         _check_unit(unit)
+        count = self.num_values
+        if count is not None:
+            return self.value_at(_cell(unit, count))
         return min(max(self.low + unit * (self.high - self.low), self.low), self.high)
 
     def to_config(self) -> dict[str, Any]:
-        """``{"uniform": [low, high]}``."""
-        return {"uniform": [self.low, self.high]}
+        """``{"uniform": [low, high]}``, and ``step`` where there is one."""
+        return _with_step("uniform", self.low, self.high, self.step)
 
 
 @dataclass(frozen=True, slots=True)
 class LogUniform:
     """A positive float whose logarithm is uniform on [log low, log high).
 
+    With ``step`` that float rounded to the nearest of low, low + step, ..., high: a value has the probability of the
+    log-uniform draws that lie nearest to it, so the two ends have half a step each. Where low is a multiple of step, this
+    is the law of Ray Tune's ``qloguniform``.
+
     The paper does not state its sampling law; log-uniform is the choice of the same group's public sweep example.
+
+    Raises:
+        SpaceError: If low is not above 0 and below high, or high is not low plus a multiple of step.
     """
 
     low: float
     high: float
+    step: float | None = None
 
     def __post_init__(self) -> None:
         _check_interval("log_uniform", self.low, self.high)
         if self.low <= 0:
             raise SpaceError(f"log_uniform: low {self.low!r} must be above 0; use uniform for an interval that holds 0")
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+        if self.step is not None:
+            _check_float_step("log_uniform", self.low, self.high, self.step)
+            object.__setattr__(self, "step", float(self.step))
+
+    @property
+    def num_values(self) -> int | None:
+        """How many values there are; None without ``step``."""
+        return None if self.step is None else _float_grid(self.low, self.high, self.step).size
+
+    def value_at(self, index: int) -> float:
+        """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
+        assert self.step is not None
+        return _float_grid(self.low, self.high, self.step).value(index)
 
     def from_unit(self, unit: float) -> float:
-        """``exp(log low + unit * (log high - log low))``, kept within the interval. Source: own."""
+        """``exp(log low + unit * (log high - log low))``, kept within the interval; with ``step``, rounded to it.
+
+        Source: own.
+        """
         _check_unit(unit)
-        value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
-        return min(max(value, self.low), self.high)
+        value = min(max(_log_between(unit, self.low, self.high), self.low), self.high)
+        if self.step is None:
+            return value
+        return self.value_at(round((value - self.low) / self.step))
 
     def to_config(self) -> dict[str, Any]:
-        """``{"log_uniform": [low, high]}``."""
-        return {"log_uniform": [self.low, self.high]}
+        """``{"log_uniform": [low, high]}``, and ``step`` where there is one."""
+        return _with_step("log_uniform", self.low, self.high, self.step)
 
 
 @dataclass(frozen=True, slots=True)
 class IntUniform:
-    """An integer, uniform on {low, ..., high}, both ends included."""
+    """An integer, uniform on {low, low + step, ..., high}, both ends included.
+
+    Raises:
+        SpaceError: If low is not below high, or high is not low plus a multiple of step.
+    """
 
     low: int
     high: int
+    step: int = 1
 
     def __post_init__(self) -> None:
-        _check_interval("int_uniform", self.low, self.high)
-        for bound in (self.low, self.high):
-            if not isinstance(bound, int):
-                raise SpaceError(f"int_uniform: the bounds must be whole numbers, got {bound!r}")
+        _check_whole_interval("int_uniform", self.low, self.high, self.step)
+
+    @property
+    def num_values(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    def value_at(self, index: int) -> int:
+        """Value number ``index``, from 0."""
+        return self.low + index * self.step
 
     def from_unit(self, unit: float) -> int:
-        """``low + floor(unit * (high - low + 1))``. Source: own."""
+        """``low + step * floor(unit * num_values)``. Source: own."""
         _check_unit(unit)
-        return min(self.low + math.floor(unit * (self.high - self.low + 1)), self.high)
+        return self.value_at(_cell(unit, self.num_values))
 
     def to_config(self) -> dict[str, Any]:
-        """``{"int_uniform": [low, high]}``."""
-        return {"int_uniform": [self.low, self.high]}
+        """``{"int_uniform": [low, high]}``, and ``step`` where it is not 1."""
+        return _with_step("int_uniform", self.low, self.high, None if self.step == 1 else self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class LogIntUniform:
+    """A positive integer of {low, low + step, ..., high}, where v has a probability proportional to log((v + step) / v).
+
+    That is a log-uniform float on [low, high + step) rounded down: the law of Ray Tune's ``lograndint(low, high + 1)``
+    and, where low is a multiple of step, of its ``qlograndint``.
+
+    Raises:
+        SpaceError: If low is not at least 1 and below high, or high is not low plus a multiple of step.
+    """
+
+    low: int
+    high: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        _check_whole_interval("log_int_uniform", self.low, self.high, self.step)
+        if self.low < 1:
+            raise SpaceError(
+                f"log_int_uniform: low {self.low} must be at least 1; use int_uniform for an interval with 0"
+            )
+
+    @property
+    def num_values(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    def value_at(self, index: int) -> int:
+        """Value number ``index``, from 0."""
+        return self.low + index * self.step
+
+    def from_unit(self, unit: float) -> int:
+        """``exp(log low + unit * (log(high + step) - log low))``, rounded down to a value. Source: own."""
+        _check_unit(unit)
+        index = math.floor((_log_between(unit, self.low, self.high + self.step) - self.low) / self.step)
+        # A logarithm and back is not exact: just below low, or just at the open end.
+        return self.value_at(min(max(index, 0), self.num_values - 1))
+
+    def to_config(self) -> dict[str, Any]:
+        """``{"log_int_uniform": [low, high]}``, and ``step`` where it is not 1."""
+        return _with_step("log_int_uniform", self.low, self.high, None if self.step == 1 else self.step)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few values of one type, each equally likely, in the order given."""
+    """One of a few values of one type, each equally likely, in the order given.
+
+    Raises:
+        SpaceError: If there is no value, one stands twice, or they are of several types.
+    """
 
     values: tuple[HyperparameterValue, ...]
 
     def __init__(self, values: Sequence[HyperparameterValue]) -> None:
         """Keep ``values`` as a tuple; refuse an empty one, repeats and mixed types."""
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise SpaceError(f"choice: give a list of at least one value, got {values!r}")
+            raise SpaceError(f"choice: give a list of at least one value, got {shown(values)}")
         kinds = {type(value) for value in values}
         if not kinds <= {int, float, str, bool}:
-            raise SpaceError(f"choice: values are numbers, texts or true/false, got {list(values)!r}")
+            raise SpaceError(f"choice: values are numbers, texts or true/false, got {shown(list(values))}")
         if len(kinds) > 1 and kinds != {int, float}:
-            raise SpaceError(f"choice: all values must be of one type, got {list(values)!r}")
-        if len(set(values)) < len(values):
-            raise SpaceError(f"choice: a value stands twice in {list(values)!r}")
-        if any(not isinstance(value, (bool, str)) and not _is_number(value) for value in values):
+            raise SpaceError(f"choice: all values must be of one type, got {shown(list(values))}")
+        if not all(is_plain(value) for value in values):
             raise SpaceError("choice: numbers must be finite and at most 2**53")
+        if len(set(values)) < len(values):
+            raise SpaceError(f"choice: a value stands twice in {shown(list(values))}")
         as_float = kinds == {int, float}
         object.__setattr__(self, "values", tuple(float(v) if as_float else v for v in values))
+
+    def __hash__(self) -> int:
+        return hash((Choice, *self._typed()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Choice) and self._typed() == other._typed()
+
+    def _typed(self) -> tuple[tuple[bool, HyperparameterValue], ...]:
+        # In Python True == 1, but a choice of true and false is none of 1 and 0.
+        return tuple((isinstance(value, bool), value) for value in self.values)
+
+    @property
+    def num_values(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def value_at(self, index: int) -> HyperparameterValue:
+        """Value number ``index``, from 0."""
+        return self.values[index]
 
     def from_unit(self, unit: float) -> HyperparameterValue:
         """``values[floor(unit * len(values))]``. Source: own."""
         _check_unit(unit)
-        return self.values[min(math.floor(unit * len(self.values)), len(self.values) - 1)]
+        return self.values[_cell(unit, len(self.values))]
 
     def to_config(self) -> dict[str, Any]:
         """``{"choice": [...]}``."""
         return {"choice": list(self.values)}
 
 
-def around(centre: float) -> LogUniform:
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One value, whatever the coordinate.
+
+    Raises:
+        SpaceError: If it is no finite number of at most 2**53, text or truth value.
+    """
+
+    value: HyperparameterValue
+
+    def __post_init__(self) -> None:
+        if not is_plain(self.value):
+            raise SpaceError(
+                f"constant: give a finite number of at most 2**53, a text or true/false, got {shown(self.value)}"
+            )
+
+    def __hash__(self) -> int:
+        return hash((Constant, isinstance(self.value, bool), self.value))
+
+    def __eq__(self, other: object) -> bool:
+        # As of a choice: 1 and true are two values.
+        return (
+            isinstance(other, Constant)
+            and self.value == other.value
+            and isinstance(self.value, bool) == isinstance(other.value, bool)
+        )
+
+    @property
+    def num_values(self) -> int:
+        """1."""
+        return 1
+
+    def value_at(self, index: int) -> HyperparameterValue:
+        """The value, which has the number 0."""
+        return (self.value,)[index]
+
+    def from_unit(self, unit: float) -> HyperparameterValue:
+        """The value. Source: own."""
+        _check_unit(unit)
+        return self.value
+
+    def to_config(self) -> dict[str, Any]:
+        """``{"constant": value}``."""
+        return {"constant": self.value}
+
+
+def around(centre: float, low: float = LOW_FACTOR, high: float = HIGH_FACTOR) -> LogUniform:
     """The paper's interval around a good value: log-uniform on [centre / 8, centre * 4).
 
     Args:
         centre: A value known to train well; above 0, in the hyperparameter's own unit.
+        low: The lower end of the interval, as a multiple of the centre.
+        high: Its upper end.
 
     Raises:
-        SpaceError: If ``centre`` is not a positive finite number.
+        SpaceError: If ``centre`` is not a positive finite number, or the factors are not positive with low below high.
 
     Source: "Early Convolutions Help Transformers See Better", section 5.3 (the factors); log-uniform is our choice.
     """
-    if not _is_number(centre) or centre <= 0:
-        raise SpaceError(f"around: the centre must be a positive number, got {_shown(centre)}")
-    return LogUniform(centre * LOW_FACTOR, centre * HIGH_FACTOR)
-
-
-def _interval(kind: str, arguments: object) -> tuple[Any, Any]:
-    if not isinstance(arguments, Sequence) or isinstance(arguments, str) or len(arguments) != 2:
-        raise SpaceError(f"{kind}: give [low, high], got {arguments!r}")
-    return arguments[0], arguments[1]
-
-
-PARSERS: dict[str, Callable[[Any], Distribution]] = {
-    "uniform": lambda arguments: Uniform(*_interval("uniform", arguments)),
-    "log_uniform": lambda arguments: LogUniform(*_interval("log_uniform", arguments)),
-    "int_uniform": lambda arguments: IntUniform(*_interval("int_uniform", arguments)),
-    "choice": lambda arguments: Choice(arguments),
-    "around": lambda arguments: around(arguments),
-}
-
-
-def parse_distribution(config: object) -> Distribution:
-    """The distribution that a study file writes as a one-key mapping, e.g. ``{"log_uniform": [1e-4, 1e-2]}``.
-
-    Args:
-        config: A mapping of one of ``uniform``, ``log_uniform``, ``int_uniform``, ``choice``, ``around`` to its
-            arguments, or a distribution object, which is returned as it is.
-
-    Raises:
-        SpaceError: If it is anything else, or its arguments make no distribution.
-    """
-    if isinstance(config, Distribution):
-        return config
-    known = ", ".join(PARSERS)
-    if not isinstance(config, Mapping) or len(config) != 1:
-        raise SpaceError(f"write one of {known} with its arguments, e.g. {{around: 0.001}}, got {config!r}")
-    kind, arguments = next(iter(config.items()))
-    if kind not in PARSERS:
-        raise SpaceError(f"{kind!r} is not a distribution; known are {known}")
-    return PARSERS[kind](arguments)
+    if not is_number(centre) or centre <= 0:
+        raise SpaceError(f"around: the centre must be a positive number, got {shown(centre)}")
+    if not is_number(low) or not is_number(high) or not 0 < low < high:
+        raise SpaceError(
+            f"around: low and high are positive multiples of the centre, low below high, got {shown(low)} and {shown(high)}"
+        )
+    try:
+        return LogUniform(centre * low, centre * high)
+    except SpaceError as error:
+        raise SpaceError(
+            f"around: the centre {centre!r} times {low!r} and {high!r} makes no interval: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""What a study trains: stems, models, optimizers, recipes, datasets and the lockstep training loop.
+"""What a study trains: stems, models, optimizers, recipes, datasets, the lockstep training loop, trainables of your own.
 
 Importing this package is cheap: torch, timm and pydantic are loaded when a name that needs them is first used.
 """
@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainables.custom.lanes import one_at_a_time
+    from trainables.custom.pack import CustomPack
+    from trainables.custom.protocol import Metrics, Trainable, TrainingContext
     from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
     from trainables.data.loading import load_dataset
     from trainables.data.memory import ImageData
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
         optimizer_names,
         register_dataset,
         register_model,
+        register_optimizer,
+        register_trainable,
+        trainable_names,
         user_entries,
     )
     from trainables.training.failures import MemberFailedAlone
@@ -38,6 +44,7 @@ __all__ = [
     "UNREADABLE",
     "VIT_SPECS",
     "Batch",
+    "CustomPack",
     "Dataset",
     "ImageData",
     "LockstepPack",
@@ -45,11 +52,14 @@ __all__ = [
     "MemberEpoch",
     "MemberFailedAlone",
     "MemberResult",
+    "Metrics",
     "RandomCrop",
     "Ranks",
     "Reading",
     "Recipe",
     "StreamedDataset",
+    "Trainable",
+    "TrainingContext",
     "UnknownName",
     "UserEntries",
     "VitSpec",
@@ -61,14 +71,21 @@ __all__ = [
     "load_dataset",
     "lr_multiplier",
     "model_names",
+    "one_at_a_time",
     "optimizer_hyperparameters",
     "optimizer_names",
     "register_dataset",
     "register_model",
+    "register_optimizer",
+    "register_trainable",
+    "trainable_names",
     "user_entries",
 ]
 
 _MODULES = {
+    "custom.lanes": ("one_at_a_time",),
+    "custom.pack": ("CustomPack",),
+    "custom.protocol": ("Metrics", "Trainable", "TrainingContext"),
     "data.dataset": ("UNREADABLE", "Batch", "Dataset", "RandomCrop", "Reading"),
     "data.loading": ("load_dataset",),
     "data.memory": ("ImageData",),
@@ -90,6 +107,9 @@ _MODULES = {
         "optimizer_names",
         "register_dataset",
         "register_model",
+        "register_optimizer",
+        "register_trainable",
+        "trainable_names",
         "user_entries",
     ),
     "recipes.schedule": ("lr_multiplier",),

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from search_spaces import Choice, IntUniform, LogUniform, SearchSpace, Uniform, around
     from stablesweep.api import run
-    from stablesweep.phases import Arm
+    from stablesweep.arms import Arm
     from stablesweep.results import Results, load
     from stablesweep.study import Study
     from stablesweep.study_file import load_study
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Arm": "stablesweep.phases",
+    "Arm": "stablesweep.arms",
     "Choice": "search_spaces",
     "IntUniform": "search_spaces",
     "LogUniform": "search_spaces",

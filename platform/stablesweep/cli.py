@@ -210,6 +210,14 @@ def models(names: Sequence[str], measure: bool) -> None:
         click.echo(table.render_measurements([table.measure_setting(setting) for setting in measuring]))
 
 
+@main.command()
+def spaces() -> None:
+    """List the named search spaces: the paper's intervals, for use in a study."""
+    from stablesweep.space_table import render_spaces
+
+    click.echo(render_spaces())
+
+
 def _study_name(study: str) -> str:
     """The name of a study that is given by its name or by its file."""
     if not Path(study).suffix or not Path(study).is_file():

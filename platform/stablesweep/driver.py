@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import ray.train
@@ -20,6 +20,7 @@ from stablesweep.worker import train_pack
 
 HEAD = {"node:__internal_head__": 0.001}
 """The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
+WORKER_DIED = "the worker died"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +31,27 @@ class PackFailure:
     reason: str
 
 
-class PackQueue(Searcher):
-    """Hands Ray Tune one pack at a time, and none any more once a stop is asked for.
+class PackSource(Protocol):
+    """Where packs come from."""
+
+    def next(self) -> PackJob | None:
+        """The next pack; None while none is ready."""
+        ...
+
+    def done(self) -> bool:
+        """Whether there is none any more, whatever is still to come in."""
+        ...
+
+    def ended(self, name: str, reason: str | None) -> None:
+        """Note that a pack has ended; with the reason why, if Ray gave it up."""
+        ...
+
+
+class PackSearcher(Searcher):
+    """Asks a source for one pack at a time and hands it to Ray Tune; for none any more once a stop is asked for.
 
     Args:
-        jobs: The packs, in order.
+        source: The packs. One that depends on results is there when they are.
         concurrent: How many can train at the same time. One more is handed out when all of these are training: its
             processes start meanwhile, and it waits for their CPU.
         begun: Names of the packs whose training has begun.
@@ -42,10 +59,10 @@ class PackQueue(Searcher):
     """
 
     def __init__(
-        self, jobs: Sequence[PackJob], concurrent: int, begun: Callable[[], set[str]], stop: threading.Event
+        self, source: PackSource, concurrent: int, begun: Callable[[], set[str]], stop: threading.Event
     ) -> None:
         super().__init__(metric="finished", mode="max")
-        self._waiting = list(reversed(jobs))
+        self._source = source
         self._concurrent, self._begun, self._stop = concurrent, begun, stop
         self._names: dict[str, str] = {}
         self._active: set[str] = set()
@@ -53,20 +70,25 @@ class PackQueue(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """The next pack as a Tune configuration; None to be asked again later; ``FINISHED``."""
-        if self._stop.is_set() or not self._waiting:
+        if self._stop.is_set():
             return Searcher.FINISHED
         if len(self._active) >= self._concurrent and self._active - self._begun():
             return None
-        job = self._waiting.pop()
+        job = self._source.next()
+        if job is None:
+            return Searcher.FINISHED if self._source.done() else None
         self._names[trial_id] = job.name
         self._active.add(job.name)
         return {"job": job}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note that a pack has ended, and whether Ray gave it up."""
-        self._active.discard(self._names[trial_id])
+        name = self._names[trial_id]
+        self._active.discard(name)
         if error:
-            self.failures.append(PackFailure(name=self._names[trial_id], reason="the worker died"))
+            self.failures.append(PackFailure(name=name, reason=WORKER_DIED))
+        # After a stop nothing is asked any more, and a pack that was stopped was not given up.
+        self._source.ended(name, WORKER_DIED if error else None)
 
     def idle(self) -> bool:
         """Whether no pack trains; one that only waits for its CPU may be there."""
@@ -86,7 +108,7 @@ class PackQueue(Searcher):
 class StopWhenIdle(Stopper):
     """After a stop was asked for, ends the experiment as soon as no pack trains any more."""
 
-    def __init__(self, queue: PackQueue, stop: threading.Event) -> None:
+    def __init__(self, queue: PackSearcher, stop: threading.Event) -> None:
         self._queue, self._stop = queue, stop
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -136,7 +158,7 @@ class Outcome:
 
 
 def train_packs(
-    jobs: Sequence[PackJob],
+    source: PackSource,
     *,
     pack: Pack,
     concurrent: int,
@@ -148,7 +170,7 @@ def train_packs(
     """Train packs on the running Ray; returns when all have ended, or after a stop when the started ones have.
 
     Args:
-        jobs: The packs, in the order in which they start.
+        source: The packs, in the order in which they start.
         pack: What each may use.
         concurrent: How many train at the same time.
         mailbox: Where the workers send their messages.
@@ -156,13 +178,14 @@ def train_packs(
         begun: Names of the packs whose training has begun.
         stop: Set to start no more packs; the workers are told through the mailbox.
     """
-    queue = PackQueue(jobs, concurrent, begun, stop)
+    queue = PackSearcher(source, concurrent, begun, stop)
     trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=str(storage / "train"))
     results = ray.tune.Tuner(
         ray.tune.with_resources(trainable, HEAD),
         tune_config=ray.tune.TuneConfig(
             search_alg=queue,
-            num_samples=len(jobs),
+            # Without end: the source says when it is done.
+            num_samples=-1,
             max_concurrent_trials=concurrent + 1,
             reuse_actors=True,
             trial_name_creator=_trial_name,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from stablesweep.imports import UserModules
 from trainables import Member, Recipe, UserEntries
+from trainables.training.pruning import Pruning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,9 +21,18 @@ class PackJob:
     epochs: int
     recipe: Recipe
     dataset: str
+    """Empty if a trainable of the user's own trains the pack."""
     dataset_options: dict[str, Any]
+    trainable: str | None
+    """The user's own; None for this project's image classifiers."""
+    trainable_options: dict[str, Any]
     study_seed: int
     checkpoint_every_s: float
     decode_workers: int
+    pruning: Pruning | None
+    earlier: tuple[tuple[float, ...], ...]
+    """For pruning: the error curves of the arm's trials that ended before, see :class:`stablesweep.outcomes.Outcome`."""
+    modules: UserModules
+    """What to import first."""
     entries: UserEntries
-    """Models and datasets that the user registered."""
+    """What the user registered elsewhere."""

@@ -1,6 +1,7 @@
 """What a worker tells the recorder about the trials of its pack."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -29,6 +30,8 @@ class EpochDone:
     """The learning rate of the epoch's last step."""
     seconds: float
     """This trial's own training and evaluation time."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """Further metrics by name, of a trainable of the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +40,7 @@ class TrialEnded:
 
     key: str
     status: str
-    """``completed``, ``diverged``, ``failed`` or ``lost``."""
+    """``completed``, ``diverged``, ``pruned`` (an adaptive search ended it early), ``failed`` or ``lost``."""
     error: float | None = None
     """Percent at the last epoch; None unless completed."""
     best_error: float | None = None
@@ -67,5 +70,5 @@ class SampleSkipped:
 
 Message: TypeAlias = TrialStarted | EpochDone | TrialEnded | PackTimed | SampleSkipped
 
-FINAL = frozenset({"completed", "diverged", "failed", "lost"})
+FINAL = frozenset({"completed", "diverged", "pruned", "failed", "lost"})
 """Statuses that a trial keeps; ``lost`` alone can be taken up again, on request."""

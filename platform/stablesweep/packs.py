@@ -1,10 +1,18 @@
 """Packs: which trials train together."""
 
+import hashlib
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from dashboards.selection import FIXED
 from stablesweep.ledger import Trial
+from stablesweep.phases import REFERENCE, STABILITY
+from trainables.hyperparameters import shared_values
+
+Group: TypeAlias = tuple[str, str, int, int, str]
+"""Phase, arm, epochs, round of a search, digest of the values that shape the batches: equal for all trials of a pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +20,9 @@ class TrialPack:
     """Trials of one arm and phase that one Ray Train worker group trains in lockstep."""
 
     name: str
-    """``phase/arm/pNNN`` with ``~`` for ``/``, of a given setting ``phase/arm/eEPOCHS/pNNN``: a folder name, the same
-    whenever the study and pack size are."""
+    """``phase/arm/pNNN`` with ``~`` for ``/``; before ``pNNN`` stand ``eEPOCHS`` of a given setting, ``rNNN`` of a round of a search,
+    and a digest of the values that shape the batches, where there are any. A folder name, the same whenever the study and
+    pack size are."""
     trials: tuple[Trial, ...]
 
     @property
@@ -22,7 +31,9 @@ class TrialPack:
         return self.trials[0]
 
 
-def make_packs(trials: Sequence[Trial], size: int, finished: Collection[str] = ()) -> list[TrialPack]:
+def make_packs(
+    trials: Sequence[Trial], size: int, finished: Collection[str] = (), *, share_batches: bool = True
+) -> list[TrialPack]:
     """Partition the ledger by arm and phase, ``size`` trials a pack, then leave out the finished trials.
 
     The partition is made over the whole ledger, so that a trial keeps its pack when a study is continued.
@@ -31,17 +42,18 @@ def make_packs(trials: Sequence[Trial], size: int, finished: Collection[str] = (
         trials: The ledger's rows, sorted by key.
         size: At most so many trials a pack.
         finished: Keys of trials that need no training any more.
+        share_batches: Whether the trials of a pack share each batch, so that what shapes batches must be equal in them.
 
     Returns:
         The packs that still have something to train, those of different arms taking turns.
     """
-    by_arm: dict[tuple[str, str, int], list[Trial]] = {}
+    groups: dict[Group, list[Trial]] = {}
     # By number: as a text, replicate 10 would come before replicate 2 and move all that follow to other packs.
     for trial in sorted(trials, key=lambda trial: (trial.phase, trial.arm, trial.draw, trial.replicate)):
-        by_arm.setdefault((trial.phase, trial.arm, trial.epochs), []).append(trial)
+        groups.setdefault(_group(trial, share_batches), []).append(trial)
     numbered = [
-        (number, TrialPack(_pack_name(group[0], number), tuple(group[start : start + size])))
-        for group in by_arm.values()
+        (number, TrialPack(_pack_name(key, group[0], number), tuple(group[start : start + size])))
+        for key, group in groups.items()
         for number, start in enumerate(range(0, len(group), size))
     ]
     numbered.sort(key=lambda pair: pair[0])
@@ -49,7 +61,17 @@ def make_packs(trials: Sequence[Trial], size: int, finished: Collection[str] = (
     return [pack for pack in left if pack.trials]
 
 
-def _pack_name(trial: Trial, number: int) -> str:
+def _group(trial: Trial, share_batches: bool) -> Group:
+    # A reference run trains as long as the draws of its arm, and so can share their batches.
+    phase = STABILITY if trial.phase == REFERENCE else trial.phase
+    shared = shared_values(trial.optimizer, trial.hyperparameters) if share_batches else ()
+    digest = hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:8] if shared else ""
+    return phase, trial.arm, trial.epochs, -1 if trial.round is None else trial.round, digest
+
+
+def _pack_name(group: Group, first: Trial, number: int) -> str:
+    phase, arm, epochs, of_search, digest = group
     # A phase of given settings has several lengths, and a pack has one.
-    length = f"/e{trial.epochs}" if trial.sampler == FIXED else ""
-    return f"{trial.phase}/{trial.arm}{length}/p{number:03d}".replace("/", "~").replace(":", "~")
+    parts = [phase, arm, f"e{epochs}" if phase != STABILITY and first.sampler == FIXED else ""]
+    parts += [f"r{of_search:03d}" if of_search >= 0 else "", digest, f"p{number:03d}"]
+    return "/".join(part for part in parts if part).replace("/", "~").replace(":", "~")

@@ -1,53 +1,116 @@
-"""The arms of a study, and the phases that train them."""
+"""The phases of a study: what each trains, and what it takes from those before it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainSerializer, field_validator, model_validator
 
+from stablesweep.arms import check_settings
 from stablesweep.strict import Strict
-from trainables.registry import require_optimizer
+from trainables.training.pruning import Pruning
 
-
-class Arm(Strict):
-    """A pairing of a model and an optimizer; written ``model/optimizer``."""
-
-    model: str
-    optimizer: str
-
-    @property
-    def name(self) -> str:
-        """``model/optimizer``."""
-        return f"{self.model}/{self.optimizer}"
-
-    @field_validator("optimizer")
-    @classmethod
-    def _optimizer_is_known(cls, optimizer: str) -> str:
-        require_optimizer(optimizer)
-        return optimizer
-
-
-Value = float | int | str | bool
-
-
-def _is_hyperparameter(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return name not in ("lr", "weight_decay")
-    if isinstance(value, int | float):
-        return abs(value) <= 2**53  # also false for NaN
-    return isinstance(value, str)
-
-
-class Phase(Strict):
-    """Random draws, each trained at full length: what an EDF is made of."""
-
-    draws: int = Field(ge=1, le=1_000_000)
-    """Draws per arm."""
-    epochs: int = Field(ge=1, le=100_000)
-    """Epochs per trial; the schedule spans all of them."""
-    sampler: Literal["random"] = "random"
-
+SEARCH, STABILITY, REFERENCE, LENGTH, PEAK = "search", "stability", "reference", "length", "peak"
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+_BIAS = (
+    "a pruned trial has no final error, and which ones are pruned depends on the other draws, so that the EDF would no longer be "
+    "that of the space; prune in the phase search"
+)
+
+
+def _sampler_config(sampler: object) -> object:
+    # An Optuna object has no plain form; its name says what it was.
+    return sampler if isinstance(sampler, str | Mapping) else type(sampler).__name__
+
+
+class SearchPhase(Strict):
+    """An adaptive search for a good setting of each arm, the centre of the phases that follow."""
+
+    draws: Count
+    """Trials per arm."""
+    epochs: Epochs
+    """Epochs per trial; the schedule spans all of them."""
+    sampler: Annotated[Any, PlainSerializer(_sampler_config)] = "tpe"
+    """A sampler of Optuna: its name, a mapping of ``name`` and its arguments, or from Python an object."""
+    at_once: int = Field(default=4, ge=1, le=10_000)
+    """Suggestions that are asked for together, before the results of any of them: they train as one pack."""
+    pruning: Pruning | None = None
+    """Ends trials early that do badly: ``median``, ``halving``, or a mapping with ``rule``."""
+
+    @field_validator("pruning", mode="before")
+    @classmethod
+    def _pruning_by_name(cls, pruning: object) -> object:
+        return {"rule": pruning} if isinstance(pruning, str) else pruning
+
+    @field_validator("sampler")
+    @classmethod
+    def _sampler_is_known(cls, sampler: Any) -> Any:
+        from search_spaces import require_sampler
+
+        require_sampler(sampler)
+        return dict(sampler) if isinstance(sampler, Mapping) else sampler
+
+    @property
+    def sampler_name(self) -> str:
+        """What the trials table calls the sampler."""
+        config = _sampler_config(self.sampler)
+        return str(config["name"] if isinstance(config, Mapping) else config)
+
+
+class StabilityPhase(Strict):
+    """Draws that depend on no result, each trained at full length: what an EDF is made of."""
+
+    draws: Count | None = None
+    """Draws per arm; of a grid, ``points`` says how many."""
+    epochs: Epochs
+    """Epochs per trial; the schedule spans all of them."""
+    sampler: Literal["random", "sobol", "halton", "grid"] = "random"
+    points: Any = None
+    """Of a grid: points per dimension, one number for all or one for each."""
+    around: Literal["space", "arm", "family"] | None = None
+    """Where the draws lie: in the study's space, around the arm's own centre, or around that of its family (arms of related models with
+    the same optimizer). By default around the arm's centre if there is a phase ``search`` or no space, else in the space."""
+    reference: int | None = Field(default=None, ge=0, le=10_000)
+    """Seeds of the reference run, the centre trained as long as the draws; by default 1 where there is a centre."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_prunes(cls, values: Any) -> Any:
+        for key in ("pruning", "pruner", "prune"):
+            if isinstance(values, Mapping) and key in values:
+                raise ValueError(f"{key} cannot be used in this phase: {_BIAS}")
+        return values
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _never_adapts(cls, sampler: object) -> object:
+        from search_spaces import NON_ADAPTIVE, adaptive_sampler_names
+
+        if sampler not in NON_ADAPTIVE and sampler in adaptive_sampler_names():
+            raise ValueError(
+                f"{sampler!r} chooses draws by the results of others, so that an EDF of them would not be that of the space; use "
+                f"{', '.join(NON_ADAPTIVE)} here, and {sampler!r} in the phase search"
+            )
+        return sampler
+
+    @field_validator("points")
+    @classmethod
+    def _points_are_counts(cls, points: object) -> object:
+        counts = list(points.values()) if isinstance(points, dict) else [] if points is None else [points]
+        if any(type(count) is not int or not 1 <= count <= 10_000 for count in counts):
+            raise ValueError("write a whole number from 1 to 10000, or a mapping of dimensions to such numbers")
+        return points
+
+    @model_validator(mode="after")
+    def _has_its_number(self) -> "StabilityPhase":
+        grid = self.sampler == "grid"
+        if grid and (self.points is None or self.draws is not None):
+            raise ValueError("sampler: a grid takes points (per dimension), and no draws; write e.g. points: 8")
+        if not grid and (self.draws is None or self.points is not None):
+            raise ValueError(f"sampler: {self.sampler!r} takes draws, and no points; write e.g. draws: 64")
+        return self
 
 
 class FixedPhase(Strict):
@@ -57,16 +120,20 @@ class FixedPhase(Strict):
     """Lengths; the schedule of a trial spans its own. A single number will do."""
     seeds: int = Field(default=1, ge=1, le=10_000)
     """Trials per arm and length, which differ in their seed."""
-    at: dict[str, Any] = Field(min_length=1)
-    """The setting: hyperparameters for all arms; under the name of an optimizer or an arm, those for it alone."""
+    at: Any = None
+    """The setting: the arm's centre, the best one that an earlier phase found, or hyperparameters for all arms; under the name of
+    an optimizer or an arm, those for it alone. By default the centre in ``length``, the best in ``peak``."""
 
     @field_validator("at")
     @classmethod
-    def _holds_values(cls, at: dict[str, Any]) -> dict[str, Any]:
-        for place, node in at.items():
-            for name, value in node.items() if isinstance(node, dict) else [(place, node)]:
-                if not _is_hyperparameter(name, value):
-                    raise ValueError(f"{name}: {value!r} is not a value for it; write a finite number or a text")
+    def _holds_values(cls, at: object) -> object:
+        if at is None or at in ("centre", "best"):
+            return at
+        if not isinstance(at, dict) or not at:
+            raise ValueError(
+                f"{at!r} is no setting; write centre, best, or values, e.g. {{lr: 0.001, weight_decay: 0.1}}"
+            )
+        check_settings(at)
         return at
 
     @field_validator("epochs", mode="before")
@@ -81,30 +148,22 @@ class FixedPhase(Strict):
             raise ValueError("a length stands twice; keep it once")
         return epochs
 
-    def setting(self, arm: Arm) -> dict[str, Value]:
-        """The hyperparameters of one arm: shared ones, then its optimizer's, then its own; the later wins."""
-        values = {name: value for name, value in self.at.items() if not isinstance(value, dict)}
-        for place in (arm.optimizer, arm.name):
-            own = self.at.get(place)
-            values |= own if isinstance(own, dict) else {}
-        # A hyperparameter is one column: 1 and 0.5 are numbers alike.
-        return {name: float(value) if type(value) is int else value for name, value in values.items()}
-
 
 class Phases(Strict):
-    """The phases of a study by name; at least one."""
+    """The phases of a study by name; at least one. Each feeds those after it."""
 
-    stability: Phase | None = None
+    search: SearchPhase | None = None
+    stability: StabilityPhase | None = None
     length: FixedPhase | None = None
     peak: FixedPhase | None = None
 
     @model_validator(mode="after")
     def _has_one(self) -> "Phases":
-        if not self.present():
-            raise ValueError("there is none; give stability, length or peak")
+        if not any((self.search, self.stability, self.length, self.peak)):
+            raise ValueError("there is none; give search, stability, length or peak")
         return self
 
-    def present(self) -> dict[str, Phase | FixedPhase]:
-        """The phases that the study has, by name."""
-        phases = {"stability": self.stability, "length": self.length, "peak": self.peak}
+    def fixed(self) -> dict[str, FixedPhase]:
+        """The phases of one setting per arm that the study has, by name."""
+        phases = {LENGTH: self.length, PEAK: self.peak}
         return {name: phase for name, phase in phases.items() if phase is not None}

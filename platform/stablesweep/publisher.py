@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
 import tempfile
@@ -21,7 +22,7 @@ from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
 from stablesweep.ledger import Trial, check_extension, read_ledger, to_table
-from stablesweep.messages import FINAL
+from stablesweep.messages import FINAL, EpochDone
 from stablesweep.record import Record, TrialState
 from stablesweep.study import Study
 
@@ -33,6 +34,7 @@ RUN_STATUS = {
     "running": "RUNNING",
     "completed": "FINISHED",
     "diverged": "FINISHED",
+    "pruned": "FINISHED",
     "failed": "FAILED",
     "lost": "KILLED",
 }
@@ -52,6 +54,7 @@ class Publisher:
     def __init__(self, tracking_uri: str, artifact_root: Path | None, study: Study, trials: Sequence[Trial]) -> None:
         self._uri, self._artifact_root, self._study = tracking_uri, artifact_root, study
         self._trials = {trial.key: trial for trial in trials}
+        self._ledger: Path | None = None
         self._client: Any = None
         self._arm_runs: dict[tuple[str, str], str] = {}
         self._unsure: set[str] = set()
@@ -187,12 +190,24 @@ class Publisher:
             for run_id in (*self._arm_runs.values(), self.study_run):
                 self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
 
+    def settled(self, trials: Sequence[Trial], ledger: Path) -> None:
+        """Take note of trials that were settled, and of the ledger's file that now says so."""
+        self._trials |= {trial.key: trial for trial in trials}
+        self._ledger = ledger
+
     def publish(self, record: Record) -> None:
         """Bring MLflow up to the record.
 
         Raises:
             mlflow.exceptions.MlflowException, OSError: If the server is away; call again later.
         """
+        ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            try:
+                self._client.log_artifact(self.study_run, str(ledger))
+            except BaseException:
+                self._ledger = ledger
+                raise
         states = record.trials()
         for state in states:
             if state.status != state.published or _has_new_epochs(state):
@@ -213,8 +228,7 @@ class Publisher:
             if epoch.epoch > state.published_epoch:
                 # The time is computed, not read from a clock: MLflow ignores a metric that comes twice with equal times.
                 at = int(clock * 1000)
-                metrics.append(Metric(tags.TRAIN_LOSS, epoch.train_loss, at, epoch.epoch))
-                metrics.append(Metric(tags.ERROR, epoch.error, at, epoch.epoch))
+                metrics += [Metric(name, value, at, epoch.epoch) for name, value in _epoch_metrics(epoch).items()]
         run_tags = [RunTag(tags.STATUS, state.status), RunTag(tags.PACK, state.pack)]
         if state.status in FINAL:
             metrics += [Metric(name, value, int(clock * 1000), 0) for name, value in _final_metrics(state).items()]
@@ -274,7 +288,11 @@ class Publisher:
 
     def _log_curves(self, record: Record, pack: str, keys: Sequence[str]) -> None:
         rows = record.epochs(keys)
-        columns = {name: [getattr(row, name) for row in rows] for name in CURVES_SCHEMA.names}
+        # from_pandas: a loss that was not reported is null in a table, not NaN.
+        columns = {
+            field.name: pa.array([getattr(row, field.name) for row in rows], field.type, from_pandas=True)
+            for field in CURVES_SCHEMA
+        }
         trial = self._trials[keys[0]]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"{pack}.parquet"
@@ -310,6 +328,12 @@ def _run_name(trial: Trial) -> str:
 
 def _has_new_epochs(state: TrialState) -> bool:
     return state.status == "running" and state.last_epoch > state.published_epoch
+
+
+def _epoch_metrics(epoch: EpochDone) -> dict[str, float]:
+    # A database need not take NaN, which a trainable of the user's own has for a loss that it does not report.
+    metrics = {tags.TRAIN_LOSS: epoch.train_loss, tags.ERROR: epoch.error, **epoch.more}
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _final_metrics(state: TrialState) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """The local record: what the workers reported, durable before anything is sent to the tracking server."""
 
+import json
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stablesweep.errors import StablesweepError
 from stablesweep.messages import EpochDone, Message, SampleSkipped, TrialEnded, TrialStarted
@@ -17,7 +20,7 @@ CREATE TABLE IF NOT EXISTS trials (
     run_id TEXT, published TEXT NOT NULL DEFAULT '', published_epoch INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epochs (
-    key TEXT NOT NULL, epoch INTEGER NOT NULL, train_loss REAL, error REAL, lr REAL, seconds REAL,
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, train_loss REAL, error REAL, lr REAL, seconds REAL, more TEXT,
     PRIMARY KEY (key, epoch)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS curves (pack TEXT PRIMARY KEY, trials INTEGER NOT NULL) WITHOUT ROWID;
@@ -65,11 +68,17 @@ class Record:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             self._connection.executescript(SCHEMA)
+            self._add_new_columns()
             self._check()
         except (sqlite3.Error, OSError) as error:
             held = "locked" in str(error)
             way_out = "end the process that holds it" if held else "move it away to train its trials again"
             raise StablesweepError(f"{path}: the record cannot be opened ({error}); {way_out}.") from error
+
+    def _add_new_columns(self) -> None:
+        """A record of an earlier version lacks them."""
+        if "more" not in {row[1] for row in self._connection.execute("PRAGMA table_info(epochs)")}:
+            self._connection.execute("ALTER TABLE epochs ADD COLUMN more TEXT")
 
     def _check(self) -> None:
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -99,10 +108,19 @@ class Record:
                 )
             case EpochDone():
                 self._connection.execute(
-                    "INSERT INTO epochs (key, epoch, train_loss, error, lr, seconds) "
-                    "SELECT key, ?, ?, ?, ?, ? FROM trials WHERE key = ? AND status = 'running' "
+                    "INSERT INTO epochs (key, epoch, train_loss, error, lr, seconds, more) "
+                    "SELECT key, ?, ?, ?, ?, ?, ? FROM trials WHERE key = ? AND status = 'running' "
                     "ON CONFLICT (key, epoch) DO NOTHING",
-                    (message.epoch, message.train_loss, message.error, message.lr, message.seconds, message.key),
+                    (
+                        message.epoch,
+                        # SQLite takes NaN for NULL, and so do we.
+                        message.train_loss,
+                        message.error,
+                        message.lr,
+                        message.seconds,
+                        json.dumps(dict(message.more)) if message.more else None,
+                        message.key,
+                    ),
                 )
             case TrialEnded():
                 self._connection.execute(
@@ -139,9 +157,8 @@ class Record:
         """The epochs of some trials, sorted by key and epoch."""
         rows: list[EpochDone] = []
         for key in sorted(keys):
-            query = "SELECT epoch, train_loss, error, lr, seconds FROM epochs WHERE key = ? ORDER BY epoch"
-            for epoch, train_loss, error, lr, seconds in self._connection.execute(query, (key,)):
-                rows.append(EpochDone(key=key, epoch=epoch, train_loss=train_loss, error=error, lr=lr, seconds=seconds))
+            query = "SELECT epoch, train_loss, error, lr, seconds, more FROM epochs WHERE key = ? ORDER BY epoch"
+            rows.extend(_epoch(key, row) for row in self._connection.execute(query, (key,)))
         return rows
 
     def skipped_samples(self) -> list[str]:
@@ -196,3 +213,16 @@ class Record:
                         "UPDATE trials SET run_id = ?, published = '', published_epoch = 0 WHERE key = ?",
                         (runs.get(key), key),
                     )
+
+
+def _epoch(key: str, row: tuple[Any, ...]) -> EpochDone:
+    epoch, train_loss, error, lr, seconds, more = row
+    return EpochDone(
+        key=key,
+        epoch=epoch,
+        train_loss=math.nan if train_loss is None else train_loss,
+        error=error,
+        lr=math.nan if lr is None else lr,
+        seconds=seconds,
+        more=json.loads(more) if more else {},
+    )

@@ -7,12 +7,24 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
-from search_spaces import Distribution, SearchSpace, SpaceError, parse_distribution
-from stablesweep.phases import Arm, FixedPhase, Phases, Value
+from search_spaces import (
+    PAPER_BATCH_SIZE,
+    Distribution,
+    SearchSpace,
+    SpaceError,
+    family_of,
+    is_distribution,
+    named_space,
+    paper_centre,
+    parse_distribution,
+    space_around,
+)
+from stablesweep.arms import Arm, Value, check_settings, setting_of
+from stablesweep.imports import import_modules
+from stablesweep.phases import LENGTH, Phases
 from stablesweep.strict import Strict, WithOptions
-from trainables.optimizers import require_hyperparameters
 from trainables.recipes.recipe import Recipe
-from trainables.registry import model_names, require_dataset, require_model
+from trainables.registry import model_names, require_dataset, require_model, require_trainable
 
 MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
@@ -40,6 +52,18 @@ class ModelDefinition(WithOptions):
     def _base_is_known(cls, base: str) -> str:
         require_model(base)
         return base
+
+
+class TrainableDefinition(WithOptions):
+    """What trains the trials instead of this project's image classifiers: a registered name and its options."""
+
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        require_trainable(name)
+        return name
 
 
 class Pack(Strict):
@@ -75,15 +99,28 @@ class Pack(Strict):
 
 
 def _space_node(value: object, handler: Any) -> object:
-    """Read one entry of ``space``: a dimension, or the dimensions of one optimizer or arm."""
-    if isinstance(value, SearchSpace | Distribution):
-        return value
-    if not isinstance(value, Mapping) or (len(value) == 1 and not isinstance(next(iter(value.values())), Mapping)):
-        return parse_distribution(value)
-    return SearchSpace(value)
+    """Read one entry of ``space``: a dimension, or the dimensions of one optimizer or arm (a mapping, or a space's name)."""
+    if isinstance(value, str) and "/" in value:
+        return dict(named_space(value))
+    if isinstance(value, SearchSpace):
+        return dict(value)
+    if isinstance(value, Mapping) and not is_distribution(value):
+        if not value:
+            raise SpaceError("a search space needs at least one dimension, e.g. lr: {around: 0.001}")
+        return {name: _dimension(name, node) for name, node in value.items()}
+    return parse_distribution(value)
 
 
-def _space_config(node: SearchSpace | Distribution) -> object:
+def _dimension(name: str, node: object) -> Distribution:
+    try:
+        return parse_distribution(node)
+    except SpaceError as error:
+        raise SpaceError(f"{name}: {error}") from error
+
+
+def _space_config(node: Distribution | Mapping[str, Distribution]) -> object:
+    if isinstance(node, Mapping):
+        return {name: distribution.to_config() for name, distribution in node.items()}
     return node.to_config()
 
 
@@ -101,16 +138,39 @@ class Study(Strict):
     name: str = Field(pattern=NAME_PATTERN)
     description: str = Field(default="", max_length=4000)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    imports: list[str] = Field(default_factory=list)
+    """Modules of the user's own that register models, datasets, optimizers or trainables; imported on the driver and on every worker.
+    They are looked for beside the study file, in the working directory, and where Python finds any other."""
     models: dict[Annotated[str, Field(pattern=MODEL_PATTERN)], ModelDefinition] = Field(default_factory=dict)
     """Models of the study's own, by the name that its arms use."""
     arms: list[Arm] = Field(min_length=1)
     """Either a list of ``model/optimizer``, or ``{models: [...], optimizers: [...]}``: every pairing."""
+    families: dict[str, list[str]] = Field(default_factory=dict)
+    """Models that share a centre where a phase says ``around: family``; by default ViTs, RegNetYs, and each other model by itself."""
     space: dict[str, SpaceNode] = Field(default_factory=dict)
-    """Of the phase ``stability``. Dimensions for all arms; under the name of an optimizer or an arm, dimensions for those alone."""
+    """What ``search`` and ``stability`` draw from. Dimensions for all arms; under the name of an optimizer or an arm, dimensions
+    for those alone."""
+    centre: dict[str, Any] = Field(default_factory=dict)
+    """A good setting, where no phase ``search`` finds one: hyperparameters for all arms; under the name of an optimizer or an arm, those
+    for it alone. Where it is missing, the paper's values for its models at its batch size."""
     phases: Phases
     recipe: Recipe = Recipe()
-    dataset: Dataset
+    dataset: Dataset | None = None
+    trainable: TrainableDefinition | None = None
+    """What trains the trials where they are no image classifiers; the dataset is then its own."""
     pack: Pack = Pack()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _import_first(cls, values: Any) -> Any:
+        # What the modules register must be known before arms, dataset and trainable are looked up.
+        names = values.get("imports") if isinstance(values, Mapping) else None
+        if isinstance(names, list):
+            try:
+                import_modules(names)
+            except ValueError as error:
+                raise ValueError(f"imports: {error}") from error
+        return values
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -142,15 +202,21 @@ class Study(Strict):
                 raise ValueError(f"the arm {name!r} stands {names.count(name)} times; keep it once")
         return arms
 
-    @field_validator("dataset", mode="before")
+    @field_validator("dataset", "trainable", mode="before")
     @classmethod
-    def _dataset_by_name(cls, dataset: object) -> object:
-        return {"name": dataset} if isinstance(dataset, str) else dataset
+    def _by_name(cls, given: object) -> object:
+        return {"name": given} if isinstance(given, str) else given
 
     @field_validator("space", mode="before")
     @classmethod
     def _space_object(cls, space: object) -> object:
         return dict(space) if isinstance(space, SearchSpace) else space
+
+    @field_validator("centre")
+    @classmethod
+    def _centre_holds_values(cls, centre: dict[str, Any]) -> dict[str, Any]:
+        check_settings(centre)
+        return centre
 
     @field_validator("models")
     @classmethod
@@ -161,84 +227,128 @@ class Study(Strict):
         return models
 
     @model_validator(mode="after")
-    def _fits_the_arms(self) -> "Study":
-        for arm in self.arms:
-            if arm.model not in self.models:
-                require_model(arm.model)
-        for name, phase in self.phases.present().items():
-            if isinstance(phase, FixedPhase):
-                self._check_places(f"phases.{name}.at", phase.at, dict)
-                for arm in self.arms:
-                    self._check_names(f"phases.{name}.at", arm, phase.setting(arm))
-        if self.phases.stability is not None:
-            if not self.space:
-                raise ValueError("space: this key is missing; add it, the phase stability draws from it")
-            for arm in self.arms:
-                self._check_names("space", arm, self._space_names(arm))
-        self._check_places("space", self.space, SearchSpace)
-        self._check_kinds()
+    def _fits_together(self) -> "Study":
+        # Here and not on import: the checks need the study, and would make this module twice as long.
+        from stablesweep.study_checks import check_study
+
+        check_study(self)
         return self
-
-    def _check_places(self, key: str, nodes: Mapping[str, object], inner: type) -> None:
-        places = {arm.optimizer for arm in self.arms} | {arm.name for arm in self.arms}
-        for name, node in nodes.items():
-            if isinstance(node, inner) and name not in places:
-                arms = ", ".join(arm.name for arm in self.arms)
-                raise ValueError(f"{key}.{name}: no arm has this optimizer or name; the arms are {arms}")
-
-    def _check_kinds(self) -> None:
-        """One hyperparameter is one column of the trials table: a number, a text or a truth value in every arm."""
-        words = {float: "a number", int: "a number", str: "a text", bool: "a truth value"}
-        first: dict[str, tuple[str, str]] = {}
-        for arm in self.arms:
-            for place, name, example in self._examples(arm):
-                kind = words[type(example)]
-                before, where = first.setdefault(name, (kind, arm.name))
-                if before != kind:
-                    raise ValueError(
-                        f"{place}.{name}: it is {kind} for {arm.name} and {before} for {where}; use one kind"
-                    )
-
-    def _examples(self, arm: Arm) -> Iterator[tuple[str, str, object]]:
-        if self.phases.stability is not None:
-            for name, distribution in self.space_of(arm).items():
-                yield "space", name, distribution.from_unit(0.0)
-        for phase_name, phase in self.phases.present().items():
-            if isinstance(phase, FixedPhase):
-                yield from ((f"phases.{phase_name}.at", name, value) for name, value in phase.setting(arm).items())
-
-    def _space_names(self, arm: Arm) -> dict[str, Value]:
-        try:
-            return dict.fromkeys(self.space_of(arm), 0.0)
-        except SpaceError as error:
-            raise ValueError(f"space: for the arm {arm.name}: {error}") from error
-
-    @staticmethod
-    def _check_names(key: str, arm: Arm, values: Mapping[str, Value]) -> None:
-        try:
-            require_hyperparameters(arm.optimizer, values)
-        except ValueError as error:
-            raise ValueError(f"{key}: for the arm {arm.name}: {error}") from error
 
     def model_of(self, arm: Arm) -> ModelDefinition:
         """What :func:`trainables.create_model` is called with for an arm: a name and options."""
         return self.models.get(arm.model) or ModelDefinition(base=arm.model)
 
-    def space_of(self, arm: Arm) -> SearchSpace:
-        """The dimensions of one arm: shared ones, then its optimizer's, then its own; the later wins."""
-        dimensions = {name: node for name, node in self.space.items() if not isinstance(node, SearchSpace)}
+    def dimensions_of(self, arm: Arm) -> dict[str, Distribution]:
+        """The dimensions of one arm: shared ones, then its optimizer's, then its own; the later wins. Maybe none."""
+        dimensions = {name: node for name, node in self.space.items() if not isinstance(node, Mapping)}
         for place in (arm.optimizer, arm.name):
             node = self.space.get(place)
-            if isinstance(node, SearchSpace):
+            if isinstance(node, Mapping):
                 dimensions.update(node)
-        return SearchSpace(dimensions)
+        return dimensions
+
+    def space_of(self, arm: Arm) -> SearchSpace:
+        """The space of one arm. Raises SpaceError if the study gives none for it, or the dimensions do not fit each other."""
+        return SearchSpace(self.dimensions_of(arm))
+
+    def given_centre(self, arm: Arm, epochs: int) -> dict[str, Value] | None:
+        """The centre of an arm where no search finds it: the study's own, or the paper's; None if neither has one.
+
+        Args:
+            arm: The arm.
+            epochs: Length of the training: the paper trains longer ones with other values.
+        """
+        if self.phases.search is not None:
+            return None
+        own = setting_of(self.centre, arm)
+        if own or self.trainable is not None:
+            return own or None
+        if (self.recipe.lr_batch_size or self.recipe.batch_size) != PAPER_BATCH_SIZE:
+            return None
+        paper = paper_centre(self.model_of(arm).base, arm.optimizer, epochs)
+        return None if paper is None else {**paper}
+
+    def family_of(self, arm: Arm) -> str:
+        """The name of the family that an arm's model belongs to."""
+        for family, models in self.families.items():
+            if arm.model in models:
+                return family
+        own = None if self.trainable is not None else family_of(self.model_of(arm).base)
+        return own or arm.model
+
+    @property
+    def draws_around(self) -> str:
+        """Where the draws of ``stability`` lie: ``space``, ``arm`` or ``family``."""
+        phase = self.phases.stability
+        if phase is not None and phase.around is not None:
+            return phase.around
+        return "arm" if self.phases.search is not None or not self.space else "space"
+
+    def stability_space(self, arm: Arm, centre: Mapping[str, Value] | None) -> SearchSpace:
+        """What the draws of ``stability`` are mapped into.
+
+        Args:
+            arm: The arm.
+            centre: The centre to draw around; None to draw from the study's space.
+        """
+        dimensions = self.dimensions_of(arm)
+        if centre is None:
+            return SearchSpace(dimensions)
+        return SearchSpace(dimensions).around(centre) if dimensions else space_around(centre)
+
+    @property
+    def references(self) -> int:
+        """Seeds of each arm's reference run."""
+        phase = self.phases.stability
+        if phase is None:
+            return 0
+        if phase.reference is not None:
+            return phase.reference
+        has_centre = self.phases.search is not None or all(self.given_centre(arm, phase.epochs) for arm in self.arms)
+        return int(has_centre and self.draws_around != "space")
+
+    def setting_kind(self, phase_name: str) -> str:
+        """Where a phase of one setting per arm takes it from: ``given``, ``centre`` or ``best``."""
+        at = self.phases.fixed()[phase_name].at
+        if isinstance(at, str):
+            return at
+        if at is not None:
+            return "given"
+        drawn = self.phases.search is not None or self.phases.stability is not None
+        return "best" if phase_name != LENGTH and drawn else "centre"
+
+    def examples(self) -> Iterator[tuple[str, Arm, str, Value]]:
+        """Of every hyperparameter that a trial may have: the key that gives it, its arm, its name and some value of it."""
+        draws = self.phases.search is not None or (self.phases.stability is not None and self.draws_around == "space")
+        for arm in self.arms:
+            if draws or (self.phases.stability is not None and self.space):
+                yield from (("space", arm, name, value) for name, value in self.space_of(arm).example().items())
+            for epochs, key in self._centre_uses():
+                centre = self.given_centre(arm, epochs) or {}
+                yield from ((key, arm, name, value) for name, value in centre.items())
+            for phase_name, phase in self.phases.fixed().items():
+                if isinstance(phase.at, dict):
+                    values = setting_of(phase.at, arm)
+                    yield from ((f"phases.{phase_name}.at", arm, name, value) for name, value in values.items())
+
+    def _centre_uses(self) -> Iterator[tuple[int, str]]:
+        stability = self.phases.stability
+        if stability is not None and (self.draws_around != "space" or self.references):
+            yield stability.epochs, "centre"
+        for name, phase in self.phases.fixed().items():
+            if self.setting_kind(name) == "centre":
+                yield from ((epochs, "centre") for epochs in phase.epochs)
 
     def to_config(self) -> dict[str, Any]:
         """The study as plain values; :class:`Study` reads it back."""
         config = self.model_dump(mode="json")
-        config["phases"] = {name: phase for name, phase in config["phases"].items() if phase is not None}
+        config["phases"] = {
+            name: {key: value for key, value in phase.items() if value is not None}
+            for name, phase in config["phases"].items()
+            if phase is not None
+        }
         config["arms"] = [arm.name for arm in self.arms]
-        return config
+        return {key: value for key, value in config.items() if value is not None}
 
     def fingerprint(self) -> str:
         """A digest of what all trials share and what changes their results: seed, dataset, recipe, workers of a pack.
@@ -246,12 +356,16 @@ class Study(Strict):
         Arms, draws and epochs stand in the ledger, row by row, and models beside it, so they are not part of it; the other
         settings of packs change no result.
         """
-        shared = {
+        shared: dict[str, Any] = {
             "seed": self.seed,
-            "dataset": self.dataset.model_dump(mode="json"),
+            "dataset": None if self.dataset is None else self.dataset.model_dump(mode="json"),
             # Without defaults, so that a setting that a later version adds changes no study that does not use it.
             "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"base"}),
         }
+        if self.trainable is not None:
+            shared["trainable"] = self.trainable.model_dump(mode="json")
+        if self.phases.search is not None and self.phases.search.pruning is not None:
+            shared["pruning"] = self.phases.search.pruning.model_dump(mode="json")
         if self.pack.workers > 1:
             # A sum over two workers is not to the bit the sum over one, and dropout is drawn on each.
             shared["workers"] = self.pack.workers

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from stablesweep.errors import StudyError
+from stablesweep.imports import search_in
 from stablesweep.study import Study
 
 BUILT_IN = ("quickstart",)
@@ -106,7 +107,7 @@ def apply_settings(values: dict[str, Any], settings: Iterable[str]) -> dict[str,
 
 def _without_shorthand(values: dict[str, Any]) -> dict[str, Any]:
     """``dataset: digits`` and ``recipe: paper`` as the mappings that they stand for, so that a key in them can be set."""
-    names = {"dataset": "name", "recipe": "base"}
+    names = {"dataset": "name", "recipe": "base", "trainable": "name"}
     long = {key: {name: values[key]} for key, name in names.items() if isinstance(values.get(key), str)}
     return {**values, **long}
 
@@ -132,6 +133,9 @@ def load_study(path: str | Path, settings: Iterable[str] = ()) -> Study:
         StudyError: If the file or a setting makes no study; one sentence with the file and the key.
     """
     source, values = read_study_file(path)
+    if Path(path).is_file():
+        search_in(Path(path).absolute().parent)
+    search_in(Path.cwd())
     return make_study(apply_settings(values, settings), source)
 
 

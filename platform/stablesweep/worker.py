@@ -1,19 +1,31 @@
 """What runs on a Ray Train worker: one pack, trained in lockstep, reported as it goes."""
 
 import logging
+import math
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import ray.train
 import torch
 
+from stablesweep.imports import install_modules
 from stablesweep.job import PackJob
 from stablesweep.mailbox import ANSWER_WITHIN_S, Outbox
 from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
-from trainables import LockstepPack, MemberEpoch, MemberFailedAlone, MemberResult, Ranks, install, load_dataset
+from trainables import (
+    CustomPack,
+    LockstepPack,
+    MemberEpoch,
+    MemberFailedAlone,
+    MemberResult,
+    Ranks,
+    install,
+    load_dataset,
+)
+from trainables.training.pruning import to_prune
 
 CHECKPOINT_FILE = "pack.pt"
 THREADS = 1
@@ -22,6 +34,8 @@ ASK_EVERY_S = 1.0
 """Within an epoch, so often the driver is asked whether to stop."""
 
 logger = logging.getLogger(__name__)
+
+AnyPack: TypeAlias = LockstepPack | CustomPack
 
 
 def train_pack(config: dict[str, Any]) -> None:
@@ -38,6 +52,7 @@ def train_pack(config: dict[str, Any]) -> None:
     outbox = Outbox(config["mailbox"], silent=ranks.rank > 0)
     outbox.send([])
     torch.set_num_threads(THREADS)
+    install_modules(job.modules)
     install(job.entries)
     job = _without_failed(job, ranks, outbox)
     if ranks.first(outbox.flush()) or not job.members:
@@ -60,7 +75,18 @@ def _without_failed(job: PackJob, ranks: Ranks, outbox: Outbox) -> PackJob:
     return replace(job, members=tuple(member for member in job.members if member.key not in failed))
 
 
-def _build(job: PackJob, ranks: Ranks) -> LockstepPack:
+def _build(job: PackJob, ranks: Ranks) -> AnyPack:
+    if job.trainable is not None:
+        return CustomPack(
+            job.members,
+            trainable=job.trainable,
+            model=job.model,
+            optimizer=job.optimizer,
+            options=job.trainable_options,
+            epochs=job.epochs,
+            study_seed=job.study_seed,
+            device=_device(),
+        )
     return LockstepPack(
         job.members,
         model=job.model,
@@ -82,13 +108,13 @@ def _device() -> str:
     return str(ray.train.torch.get_device())
 
 
-def _restored(job: PackJob, ranks: Ranks) -> LockstepPack | None:
+def _restored(job: PackJob, ranks: Ranks) -> AnyPack | None:
     pack = _loaded(job, ranks)
     # A file that only some workers could read must not leave the others at another step.
     return pack if all(ranks.gather(pack is not None)) else None
 
 
-def _loaded(job: PackJob, ranks: Ranks) -> LockstepPack | None:
+def _loaded(job: PackJob, ranks: Ranks) -> AnyPack | None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
@@ -104,7 +130,7 @@ def _loaded(job: PackJob, ranks: Ranks) -> LockstepPack | None:
     return pack
 
 
-def _first_messages(job: PackJob, pack: LockstepPack) -> list[Message]:
+def _first_messages(job: PackJob, pack: AnyPack) -> list[Message]:
     """All that a restored pack knows: messages that a dead driver lost come again, and change nothing otherwise."""
     now = time.time()
     messages: list[Message] = [TrialStarted(key=member.key, pack=job.name, started=now) for member in job.members]
@@ -114,13 +140,16 @@ def _first_messages(job: PackJob, pack: LockstepPack) -> list[Message]:
     return messages
 
 
-def _train(job: PackJob, pack: LockstepPack, outbox: Outbox, ranks: Ranks) -> None:
+def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
     clock = _Clock(outbox, job.checkpoint_every_s)
     checkpoints = 0.0
     while not pack.finished:
         before = (pack.train_seconds, pack.eval_seconds)
         live = {result.key for result in pack.results() if result.status == "running"}
-        messages: list[Message] = [_epoch_message(epoch) for epoch in pack.run_epoch(clock.pause)]
+        epochs = pack.run_epoch(clock.pause)
+        if epochs and not pack.finished:
+            _prune(job, pack)
+        messages: list[Message] = [_epoch_message(epoch) for epoch in epochs]
         for result in pack.results():
             messages.extend(_end_messages(result) if result.key in live else [])
         training, evaluation = pack.train_seconds - before[0], pack.eval_seconds - before[1]
@@ -133,6 +162,21 @@ def _train(job: PackJob, pack: LockstepPack, outbox: Outbox, ranks: Ranks) -> No
             clock.saved()
         if stop:
             return
+
+
+def _prune(job: PackJob, pack: AnyPack) -> None:
+    """Stop the members that do badly, beside those of this pack and all that ended before. Every worker decides the same."""
+    if job.pruning is None:
+        return
+    results = pack.results()
+    live = {result.key: _errors(result) for result in results if result.status == "running"}
+    ended = [_errors(result) for result in results if result.status != "running"]
+    pack.stop(to_prune(job.pruning, pack.epoch, live, [*job.earlier, *ended]))
+
+
+def _errors(result: MemberResult) -> tuple[float, ...]:
+    errors = tuple(epoch.error for epoch in result.history)
+    return (*errors, math.inf) if result.status == "diverged" else errors
 
 
 class _Clock:
@@ -174,6 +218,7 @@ def _epoch_message(epoch: MemberEpoch) -> EpochDone:
         error=epoch.error,
         lr=epoch.lr,
         seconds=epoch.seconds,
+        more=epoch.more,
     )
 
 
@@ -193,7 +238,7 @@ def _end_messages(result: MemberResult) -> list[Message]:
     ]
 
 
-def _save(pack: LockstepPack, ranks: Ranks) -> float:
+def _save(pack: AnyPack, ranks: Ranks) -> float:
     """Hand a checkpoint to Ray Train; the seconds it took. All workers take part, the first one writes."""
     began = time.monotonic()
     state = pack.state_dict()

@@ -16,6 +16,12 @@ from dashboards.tracking import StudyRecord
 
 MakeLedger = Callable[..., pa.Table]
 MakeRecord = Callable[..., StudyRecord]
+MakeRows = Callable[..., list[dict[str, Any]]]
+MakeTrials = Callable[..., pa.Table]
+
+CENTRE = {"lr": 0.5, "weight_decay": 0.25}
+_NUMBERS = {name: pa.int64() for name in ("draw", "seed", "epochs", "batch")}
+_NUMBERS |= {name: pa.float64() for name in ("lr", "weight_decay")}
 
 
 def _ledger(
@@ -49,6 +55,73 @@ def _ledger(
             )
     table = pa.Table.from_pylist(rows)
     return table.replace_schema_metadata({"stablesweep.hyperparameters": json.dumps(["lr", "weight_decay"])})
+
+
+def _rows(
+    phase: str,
+    arm: str,
+    outcomes: Sequence[float | str],
+    *,
+    sampler: str = "fixed",
+    epochs: int = 10,
+    setting: Mapping[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Ledger rows beside ``outcome``: an error in percent, or a status. ``fixed`` rows differ in their seed alone.
+
+    An empty ``setting`` is one that is not known yet.
+    """
+    model, _, optimizer = arm.rpartition("/")
+    rows = []
+    for place, outcome in enumerate(outcomes):
+        draw, replicate = (epochs, place) if sampler == "fixed" else (place, 0)
+        drawn = CENTRE if sampler == "fixed" else {"lr": 0.5 * (place + 1), "weight_decay": 0.25}
+        rows.append(
+            {
+                "key": f"{phase}/{arm}/{draw:06d}/{replicate}",
+                "study": "demo",
+                "phase": phase,
+                "arm": arm,
+                "model": model,
+                "optimizer": optimizer,
+                "draw": draw,
+                "seed": 1_000 + place,
+                "sampler": sampler,
+                "epochs": epochs,
+                "batch": place // 2 if phase == "search" else None,
+                "outcome": outcome,
+                **(drawn if setting is None else setting),
+            }
+        )
+    return rows
+
+
+def _trials(*groups: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The trials table of rows from ``_rows``, made as a study's is: a ledger beside its records."""
+    rows = [row for group in groups for row in group]
+    names = [name for name in rows[0] if name not in ("outcome", *CENTRE)] + list(CENTRE)
+    schema = pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in names])
+    ledger = pa.Table.from_pylist(rows, schema=schema)
+    ledger = ledger.replace_schema_metadata({"stablesweep.hyperparameters": json.dumps(list(CENTRE))})
+    return build_trials(ledger, {row["key"]: _outcome_record(row["outcome"]) for row in rows})
+
+
+def _outcome_record(outcome: float | str) -> TrialRecord:
+    if isinstance(outcome, str):
+        return TrialRecord(status=outcome)
+    return TrialRecord(status="completed", error=outcome, best_error=outcome)
+
+
+def _phases_record(*groups: Sequence[Mapping[str, Any]], study: str = "demo") -> StudyRecord:
+    return StudyRecord(
+        study=study,
+        trials=_trials(*groups),
+        curves=CURVES_SCHEMA.empty_table(),
+        timing={},
+        study_yaml="",
+        experiment_id="1",
+        study_run_id="0123456789abcdef",
+        tracking_uri="sqlite:///home/mlflow.db",
+    )
 
 
 def _simulated(ledger: pa.Table) -> tuple[dict[str, TrialRecord], pa.Table]:
@@ -127,6 +200,24 @@ def make_ledger() -> MakeLedger:
 def make_record() -> MakeRecord:
     """Makes a finished study of four arms with 24 draws, some diverged and some failed."""
     return _record
+
+
+@pytest.fixture
+def make_rows() -> MakeRows:
+    """Makes rows by hand: ``make_rows("reference", "m/sgd", [12.0, "lost"], sampler=..., epochs=..., setting=...)``."""
+    return _rows
+
+
+@pytest.fixture
+def make_trials() -> MakeTrials:
+    """Makes the trials table of such rows: ``make_trials(rows, more_rows)``."""
+    return _trials
+
+
+@pytest.fixture
+def make_phases() -> MakeRecord:
+    """Makes a study of such rows, without curves: ``make_phases(rows, more_rows, study=...)``."""
+    return _phases_record
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dashboards.colours import arm_styles
 from dashboards.convergence import convergence
+from dashboards.delta import delta_edf
 from dashboards.edf import arm_edf, empirical_distribution
 from dashboards.figures import convergence_figure, edf_figure, scatter_figure
 from dashboards.points import scatter_points
@@ -42,6 +44,30 @@ def test_edf_curves_are_the_exact_steps_with_their_bands() -> None:
 def test_edf_figure_of_arms_without_results() -> None:
     figure = edf_figure([empirical_distribution([], missing=3, arm="a/sgd")])
     assert figure.layout.xaxis.range == (0.0, 103.0)
+
+
+def test_delta_edfs_stand_beside_the_edfs_with_the_same_look_and_one_legend(
+    make_rows: Callable[..., list[dict[str, Any]]], make_trials: Callable[..., pa.Table]
+) -> None:
+    arms = ("a/adamw", "b/sgd")
+    errors = [10.0, 14.0, "diverged", 30.0]
+    drawn = [row for arm in arms for row in make_rows("stability", arm, errors, sampler="random")]
+    trials = make_trials(drawn, make_rows("reference", "a/adamw", [12.0]))
+    deltas = [delta_edf(trials, arm) for arm in arms]
+    figure = edf_figure([arm_edf(trials, arm) for arm in arms], deltas=deltas)
+    assert figure.layout.xaxis.range == pytest.approx((9.4, 30.6))
+    # a/adamw: -2, 2 and 18 points from 12 %; b/sgd: 0, 4 and 20 points from its own best.
+    assert figure.layout.xaxis2.range == pytest.approx((-2.66, 20.66))
+    for delta, steps in zip(deltas, ([-2.0, 2.0, 18.0], [0.0, 4.0, 20.0]), strict=True):
+        absolute, relative = named(figure, str(delta.arm))
+        assert (absolute.xaxis, relative.xaxis) == ("x", "x2")
+        assert relative.x.tolist()[1:-1] == steps
+        assert relative.y.tolist()[1:-1] == [0.25, 0.5, 0.75]
+        assert (absolute.showlegend, relative.showlegend) == (None, False)
+        assert absolute.line.color == relative.line.color
+        assert absolute.legendgroup == relative.legendgroup == delta.arm
+    (zero,) = figure.layout.shapes
+    assert (zero.x0, zero.x1, zero.xref) == (0.0, 0.0, "x2")
 
 
 def test_an_arm_looks_the_same_everywhere(make_record: MakeRecord) -> None:

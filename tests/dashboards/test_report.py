@@ -104,7 +104,7 @@ def test_passwords_stay_out(make_record: MakeRecord) -> None:
     assert "postgresql://***@db.example/mlflow" in html
 
 
-@pytest.mark.parametrize("status", ["pending", "failed", "lost", "diverged", "running"])
+@pytest.mark.parametrize("status", ["pending", "failed", "lost", "diverged", "pruned", "running"])
 def test_a_study_without_any_result(make_record: MakeRecord, status: str) -> None:
     keys = make_record().trials["key"].to_pylist()
     record = make_record(records={key: TrialRecord(status=status) for key in keys})

@@ -54,7 +54,7 @@ def test_long_names_keep_the_width(make_record: MakeRecord) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("status", ["pending", "failed", "diverged", "running"])
+@pytest.mark.parametrize("status", ["pending", "failed", "diverged", "pruned", "running"])
 def test_a_study_without_any_result(make_record: MakeRecord, status: str) -> None:
     keys = make_record().trials["key"].to_pylist()
     text = render_summary(summarize(make_record(records={key: TrialRecord(status=status) for key in keys})))

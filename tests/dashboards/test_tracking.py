@@ -192,6 +192,25 @@ def test_the_newest_finished_run_of_a_trial_counts(recorder: Recorder, study: St
     assert result_columns(found.slice(1)).equals(result_columns(study.trials.slice(1)))
 
 
+def test_a_pruned_trial_is_a_result_without_a_final_error(
+    recorder: Recorder, study: StudyRecord, tracking_uri: str
+) -> None:
+    write(recorder, study, skip=1)
+    row = study.trials.to_pylist()[-1]
+    pruned = TrialRecord(status="pruned", best_error=30.0, epochs_done=2, reason="behind the median at epoch 2")
+    recorder.trial(row, pruned, rows_of(study.curves, row["key"]).slice(0, 2))
+    # A run of the same trial that failed, whenever it began, says less.
+    recorder.trial(
+        row, TrialRecord(status="failed", started=row["started"].replace(year=2029)), study.curves.slice(0, 0)
+    )
+    with pytest.warns(UserWarning, match="has several MLflow runs"):
+        found = read_study(tracking_uri, study.study)
+    last = found.trials.to_pylist()[-1]
+    assert (last["status"], last["error"], last["best_error"], last["epochs_done"]) == ("pruned", None, 30.0, 2)
+    assert last["reason"] == "behind the median at epoch 2"
+    assert rows_of(found.curves, row["key"])["epoch"].to_pylist() == [1, 2]
+
+
 def test_runs_that_are_no_trial_of_the_study_are_left_out(
     recorder: Recorder, study: StudyRecord, tracking_uri: str
 ) -> None:

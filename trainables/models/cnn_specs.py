@@ -72,3 +72,19 @@ TIMM_BUILTINS: dict[str, str] = {
 
 TIMM_PREFIX = "timm:"
 """What comes before the name of any other model of timm."""
+
+TIMM_NOT_OPTIONS = frozenset(
+    {
+        "num_classes",
+        "in_chans",
+        "img_size",
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "checkpoint_path",
+        "cache_dir",
+        "features_only",
+    }
+)
+"""Arguments of timm's that are no options: what a study sets itself, and what would load weights, for it always trains from
+new ones."""

@@ -11,21 +11,9 @@ import timm
 from timm.models.regnet import RegNet, RegNetCfg
 from torch import nn
 
-from trainables.models.cnn_specs import REGNET_SPECS, TIMM_PREFIX, RegnetSpec
+from trainables.models.cnn_specs import REGNET_SPECS, TIMM_NOT_OPTIONS, TIMM_PREFIX, RegnetSpec
 from trainables.registry import UnknownName, require_known
 
-# What we set ourselves, and what would load weights: a study always trains from new ones.
-_NOT_OPTIONS = (
-    "num_classes",
-    "in_chans",
-    "img_size",
-    "pretrained",
-    "pretrained_cfg",
-    "pretrained_cfg_overlay",
-    "checkpoint_path",
-    "cache_dir",
-    "features_only",
-)
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -64,7 +52,7 @@ def build_timm(
         ValueError: If the model cannot be built with these sizes.
     """
     for option in options:
-        if option in _NOT_OPTIONS:
+        if option in TIMM_NOT_OPTIONS:
             raise ValueError(f"option of model {name!r}: {option} cannot be set, the study sets it; remove it")
     config = timm.get_pretrained_cfg(architecture)
     size: dict[str, Any] = {"img_size": image_size} if config is not None and config.fixed_input_size else {}

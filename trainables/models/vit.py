@@ -19,12 +19,13 @@ def build_vit(spec: VitSpec, *, num_classes: int, image_size: int, in_channels: 
     """A vision transformer of this shape, initialised as the paper's public code does.
 
     The class token is prepended, a learned position embedding is added to every token, norms have eps 1e-6, the head
-    reads the class token, and there is no dropout.
+    reads the class token, and there is no dropout. A branch of a block that stochastic depth keeps is divided by the
+    probability of keeping it; which are left out is drawn from torch's global generator.
 
     Raises:
         ValueError: If the patch size does not divide the image size.
 
-    Source: arXiv:2106.14881v3, section 3 and Table 1.
+    Source: arXiv:2106.14881v3, section 3 and Table 1; stochastic depth as in timm and DeiT (arXiv:2012.12877).
     """
     model = VisionTransformer(
         img_size=image_size,
@@ -36,6 +37,7 @@ def build_vit(spec: VitSpec, *, num_classes: int, image_size: int, in_channels: 
         depth=spec.blocks,
         num_heads=spec.heads,
         mlp_ratio=spec.mlp_ratio,
+        drop_path_rate=spec.drop_path,
         embed_layer=partial(ConvStem if spec.stem.channels else PatchifyStem, spec.stem),
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
         weight_init="skip",

@@ -10,8 +10,8 @@ class VitSpec:
     """One vision transformer: its shape and its stem.
 
     Raises:
-        ValueError: If a size is no positive number, the heads do not divide the width, or the strides of the stem do not
-            multiply to the patch size.
+        ValueError: If a size is no positive number, the heads do not divide the width, the strides of the stem do not
+            multiply to the patch size, or ``drop_path`` is no probability below 1.
     """
 
     width: int
@@ -23,6 +23,9 @@ class VitSpec:
     patch_size: int = 16
     """Pixels of image, along one side, that become one token."""
     stem: StemSpec = PATCHIFY
+    drop_path: float = 0.0
+    """Stochastic depth of the last block: in training, the probability that one of its two branches is left out for an
+    image. Block i of n, from 0, has i / (n - 1) of it."""
 
     def __post_init__(self) -> None:
         for key in ("width", "heads", "blocks", "patch_size", "mlp_ratio"):
@@ -31,6 +34,9 @@ class VitSpec:
             if not isinstance(value, kinds) or isinstance(value, bool) or not value > 0:
                 number = "number" if key == "mlp_ratio" else "whole number"
                 raise ValueError(f"{key}: got {value!r}; it must be positive, give a {number} above 0")
+        rate = self.drop_path
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
+            raise ValueError(f"drop_path: got {rate!r}; it is a probability, give a number from 0 to below 1")
         if self.width % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide the width {self.width}; choose one that does")
         if self.stem.channels and self.stem.reduction != self.patch_size:

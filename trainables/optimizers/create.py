@@ -22,7 +22,7 @@ def create_optimizer(
     """The optimizer over the model's trainable parameters, in two groups: decayed and not.
 
     Args:
-        name: One of :func:`trainables.optimizer_names`, ``torch:NAME`` or ``timm:NAME``.
+        name: One of :func:`trainables.optimizer_names`, the user's own among them, ``torch:NAME`` or ``timm:NAME``.
         model: The model to train.
         hyperparameters: Values by name; :func:`trainables.optimizers.optimizer_spec` says which.
         decay_embeddings: As in :func:`trainables.optimizers.weight_decay_groups`.
@@ -31,6 +31,7 @@ def create_optimizer(
         UnknownName: If no optimizer, or none of its hyperparameters, has a given name.
         ValueError: If a required hyperparameter is missing, a value is out of range, or the optimizer does not take
             parameters of these shapes.
+        TypeError: If the user's factory returns something other than an optimizer.
     """
     require_hyperparameters(name, hyperparameters)
     decayed, plain = weight_decay_groups(model, decay_embeddings)
@@ -38,13 +39,13 @@ def create_optimizer(
     if name in OPTIMIZERS:
         values = {**OPTIMIZERS[name].optional, **hyperparameters}
         return _builtin(name, _decaying(groups, values["weight_decay"]), values, given=hyperparameters)
-    from trainables.optimizers.library import library_optimizer
+    from trainables.optimizers.library import optimizer_factory
 
-    optimizer = library_optimizer(name)
-    if optimizer.has_weight_decay:
-        default = optimizer.spec.optional["weight_decay"]
-        groups = _decaying(groups, hyperparameters.get("weight_decay", default))
-    return optimizer.create([group for group in groups if group["params"]], hyperparameters)
+    factory = optimizer_factory(name)
+    if "weight_decay" in factory.arguments:
+        decay = hyperparameters.get("weight_decay", factory.arguments["weight_decay"].default)
+        groups = groups if decay is None else _decaying(groups, decay)
+    return factory.create([group for group in groups if group["params"]], hyperparameters)
 
 
 def _decaying(groups: list[dict[str, Any]], weight_decay: Any) -> list[dict[str, Any]]:

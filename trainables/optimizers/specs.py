@@ -38,22 +38,26 @@ def optimizer_spec(name: str) -> OptimizerSpec:
     """What the optimizer takes.
 
     Args:
-        name: A name in :data:`OPTIMIZERS`, ``torch:NAME`` for a class of ``torch.optim``, or ``timm:NAME`` for an entry
-            of timm's registry of optimizers.
+        name: A name in :data:`OPTIMIZERS`, one that the user registered, ``torch:NAME`` for a class of ``torch.optim``,
+            or ``timm:NAME`` for an entry of timm's registry of optimizers.
 
     Raises:
         UnknownName: If no optimizer has this name.
         ValueError: If it cannot be trained with here: it needs a closure, second derivatives, sparse gradients or a
             package that is not installed.
     """
-    from trainables.registry import require_known
+    from trainables.optimizers.arguments import factory_arguments, spec_of
+    from trainables.registry import optimizer_names, require_known, user_optimizer
 
+    own = user_optimizer(name)
+    if own is not None:
+        return spec_of(factory_arguments(name, own))
     library, colon, _ = str(name).partition(":")
     if colon and library in LIBRARIES:
         from trainables.optimizers.library import library_optimizer
 
         return library_optimizer(name).spec
-    require_known("optimizer", name, (*sorted(OPTIMIZERS), *(f"{library}:NAME" for library in LIBRARIES)))
+    require_known("optimizer", name, (*optimizer_names(), *(f"{library}:NAME" for library in LIBRARIES)))
     return OPTIMIZERS[name]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trainables.data.dataset import Dataset
-from trainables.optimizers import require_hyperparameters
+from trainables.hyperparameters import SHARED_FIELDS, recipe_for, require_trial_hyperparameters, shared_values
 from trainables.recipes.augmentation import Augmentation
 from trainables.recipes.recipe import Recipe
 from trainables.registry import require_model
@@ -27,7 +27,35 @@ def check_members(members: Sequence[Member], *, model: str, optimizer: str) -> N
     for member in members:
         if member.seed < 0:
             raise ValueError(f"member {member.key!r}: seed is {member.seed}, expected 0 or more")
-        require_hyperparameters(optimizer, member.hyperparameters)
+        require_trial_hyperparameters(model, optimizer, member.hyperparameters)
+
+
+def shared_recipe(members: Sequence[Member], *, recipe: Recipe, optimizer: str) -> Recipe:
+    """The recipe with the values that all these trials have of the fields that make a pack's batches.
+
+    Args:
+        members: At least one.
+        recipe: What holds for the fields that are not among a trial's hyperparameters.
+        optimizer: A name that :func:`trainables.create_optimizer` takes.
+
+    Raises:
+        ValueError: If two trials differ in such a field, or a value does not suit its field.
+    """
+    first, *others = members
+    shared = _with_shared_values(first, recipe, optimizer)
+    for member in others:
+        own = _with_shared_values(member, recipe, optimizer)
+        for name in sorted(SHARED_FIELDS):
+            if getattr(own, name) != getattr(shared, name):
+                raise ValueError(
+                    f"members {first.key!r} and {member.key!r} have {name} {getattr(shared, name)!r} and "
+                    f"{getattr(own, name)!r}, but a pack's members share their batches; give them packs of their own"
+                )
+    return shared
+
+
+def _with_shared_values(member: Member, recipe: Recipe, optimizer: str) -> Recipe:
+    return recipe_for(recipe, optimizer, dict(shared_values(optimizer, member.hyperparameters)))
 
 
 def augmentation_of(data: Dataset, recipe: Recipe) -> Augmentation:

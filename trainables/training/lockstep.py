@@ -12,7 +12,7 @@ from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Read
 from trainables.recipes.mixing import TrainBatch
 from trainables.recipes.recipe import Recipe
 from trainables.text import one_line
-from trainables.training.checks import augmentation_of, check_members, check_sizes
+from trainables.training.checks import augmentation_of, check_members, check_sizes, shared_recipe
 from trainables.training.failures import MemberFailedAlone
 from trainables.training.member import MemberTraining
 from trainables.training.plan import TrainingPlan
@@ -64,7 +64,7 @@ class LockstepPack:
             model: A name that :func:`trainables.create_model` takes.
             optimizer: A name that :func:`trainables.create_optimizer` takes.
             data: The images; batches are moved to the device.
-            recipe: Training settings.
+            recipe: Training settings, for all that is not among a member's hyperparameters.
             epochs: Length of the training, 1 or more; the schedule ends there.
             study_seed: 0 or more; with the epoch it decides the order of the images and their augmentation.
             device: Where to train, as torch names it.
@@ -74,10 +74,12 @@ class LockstepPack:
 
         Raises:
             UnknownName: If the model, the optimizer or a hyperparameter is unknown.
-            ValueError: If a value is out of range, or a hyperparameter is missing.
+            ValueError: If a value is out of range, a hyperparameter is missing, or members differ in one of
+                :data:`trainables.hyperparameters.SHARED_FIELDS`.
         """
         ranks = ranks or Ranks()
         check_members(members, model=model, optimizer=optimizer)
+        asked, recipe = recipe, shared_recipe(members, recipe=recipe, optimizer=optimizer)
         check_sizes(data, recipe, epochs=epochs, study_seed=study_seed, world=ranks.world)
         self.epoch = 0
         """Epochs done."""
@@ -87,7 +89,7 @@ class LockstepPack:
         """Time this object spent training, all members together."""
         self.eval_seconds = 0.0
         """Time this object spent evaluating, all members together."""
-        self._data, self._recipe, self._study_seed, self._ranks = data, recipe, study_seed, ranks
+        self._data, self._asked_recipe, self._study_seed, self._ranks = data, asked, study_seed, ranks
         self._decode_workers = decode_workers
         self._plan = TrainingPlan(
             model=model,
@@ -152,6 +154,28 @@ class LockstepPack:
         """Where each member stands, in the order in which the members were given."""
         return [training.result() for training in self._members]
 
+    def stop(self, reasons: Mapping[str, str]) -> None:
+        """Ends the training of these members: their status is ``pruned``, what they have done is kept.
+
+        It changes nothing for the others. A member that has ended already stays as it ended. With several ranks, all must
+        call it at the same step with the same keys.
+
+        Args:
+            reasons: Why, in one line, by the member's key.
+
+        Raises:
+            ValueError: If the pack has no member of a key; nothing is changed then.
+            RuntimeError: If a step was interrupted half-way.
+        """
+        self._require_whole_steps()
+        by_key = {training.member.key: training for training in self._members}
+        for key in reasons:
+            if key not in by_key:
+                raise ValueError(f"stop: no member of the pack has the key {key!r}; give keys of its members")
+        for key, reason in reasons.items():
+            if by_key[key].live:
+                by_key[key].prune(reason)
+
     def state_dict(self) -> dict[str, Any]:
         """The pack between two steps: tensors on the CPU and plain containers, so that ``weights_only`` loads it.
 
@@ -207,7 +231,7 @@ class LockstepPack:
             "dataset": self._data.name,
             "image_size": plan.image_size,
             "num_train": self._data.num_train,
-            "recipe": plan.recipe.model_dump(),
+            "recipe": self._asked_recipe.model_dump(),
             "epochs": plan.epochs,
             "study_seed": self._study_seed,
             "workers": self._ranks.world,
@@ -247,7 +271,7 @@ class LockstepPack:
         self.step = 0
 
     def _train_batches(self, epoch: int) -> Generator[Batch]:
-        recipe = self._recipe
+        recipe = self._plan.recipe
         crop = RandomCrop(area=recipe.crop_area, ratio=recipe.crop_ratio) if recipe.crop == "random_resized" else None
         reading = self._reading(recipe.batch_size, self.step)
         # A generator of our own, so that it can be closed; closing it closes the dataset's.
@@ -314,7 +338,7 @@ class LockstepPack:
 
     def _prepare_batch_norm(self, epoch: int, taking_part: Sequence[MemberTraining]) -> None:
         """Batch norm's statistics as the evaluation needs them: computed anew if the recipe says so, equal on all ranks."""
-        recipe = self._recipe
+        recipe = self._plan.recipe
         taking_part = [training for training in taking_part if training.has_batch_norm]
         if taking_part and recipe.precise_batch_norm:
             steps = min(-(-recipe.precise_batch_norm // recipe.batch_size), self._plan.steps_per_epoch)
@@ -323,9 +347,10 @@ class LockstepPack:
             for training in taking_part:
                 training.recompute_statistics(read)
                 self._require_no_lone_failure(training)
-        if self._ranks.world > 1 and not recipe.sync_batch_norm:
-            self._fail_together(taking_part)
-            for training in taking_part:
+        if self._ranks.world > 1:
+            apart = [training for training in taking_part if not training.synchronises_batch_norm]
+            self._fail_together(apart)
+            for training in apart:
                 if training.live:
                     training.average_statistics()
 

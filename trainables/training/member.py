@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.data.dataset import UNREADABLE
+from trainables.hyperparameters import split_hyperparameters
 from trainables.models.create import create_model
 from trainables.optimizers import create_optimizer
 from trainables.recipes.ema import Ema
@@ -33,6 +34,12 @@ class MemberTraining:
     """
 
     def __init__(self, member: Member, plan: TrainingPlan) -> None:
+        """Takes the pack's plan with the member's own recipe and model options; what they make of it ends the member.
+
+        Args:
+            member: Its hyperparameters' names are checked already.
+            plan: The pack's.
+        """
         self.member = member
         self.status: Status = "running"
         self.reason: str | None = None
@@ -42,6 +49,7 @@ class MemberTraining:
         self._host_seconds = 0.0
         self._epoch_seconds = 0.0
         self._plan = plan
+        self._hyperparameters = split_hyperparameters(plan.model, plan.optimizer, member.hyperparameters)
         self._random = RandomState(member.seed, plan.device)
         self._model: nn.Module | None = None
         self._optimizer: torch.optim.Optimizer | None = None
@@ -51,6 +59,11 @@ class MemberTraining:
         """Whether the model exchanges with other ranks while it runs, in batch norm."""
         self._loss_sum, self._eval_loss_sum, self._wrong = (self._zero() for _ in range(3))
         self._train_loss = math.nan
+        try:
+            self._plan = plan.of_trial(self._hyperparameters)
+        except ValueError as error:
+            # As with a value that the optimizer refuses: the end of this member, not of its pack.
+            self._stop("failed", one_line(error))
 
     @property
     def live(self) -> bool:
@@ -131,6 +144,11 @@ class MemberTraining:
     def has_batch_norm(self) -> bool:
         """Whether the model that is trained has batch norm."""
         return self._model is not None and bool(batch_norms(self._model))
+
+    @property
+    def synchronises_batch_norm(self) -> bool:
+        """Whether its batch norm sees the whole batch, if several ranks share it."""
+        return self._plan.recipe.sync_batch_norm
 
     def recompute_statistics(self, batches: Sequence[torch.Tensor]) -> None:
         """Computes batch norm's statistics anew, for the weights and their average.
@@ -214,6 +232,10 @@ class MemberTraining:
         """Adds to the member's time."""
         self.seconds += seconds
         self._epoch_seconds += seconds
+
+    def prune(self, reason: str) -> None:
+        """Ends the training of a live member here, and keeps its history."""
+        self._stop("pruned", reason)
 
     def result(self) -> MemberResult:
         """Where the member stands."""
@@ -306,7 +328,7 @@ class MemberTraining:
         self._optimizer = create_optimizer(
             plan.optimizer,
             self._model,
-            self.member.hyperparameters,
+            self._hyperparameters.optimizer,
             decay_embeddings=plan.recipe.decay_embeddings,
         )
         self._ema = plan.averaged(self._model)
@@ -342,7 +364,7 @@ class MemberTraining:
         return torch.zeros((), dtype=torch.float64, device=self._plan.device)
 
     def _lr(self, step: int) -> float:
-        return self._plan.lr(float(self.member.hyperparameters["lr"]), step)
+        return self._plan.lr(float(self._hyperparameters.optimizer["lr"]), step)
 
     def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(self._plan.device.type, dtype=torch.bfloat16, enabled=self._plan.bfloat16):

@@ -1,12 +1,13 @@
-"""What all members of a pack have in common."""
+"""What a pack is trained with, and what a member of it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from trainables.hyperparameters import SplitHyperparameters, recipe_for
 from trainables.recipes.ema import Ema
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.schedule import lr_multiplier
@@ -15,7 +16,7 @@ from trainables.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingPlan:
-    """What all members of a pack have in common. Steps are optimizer steps, counted from 0 over the whole training."""
+    """What a pack, or one member, is trained with. Steps are optimizer steps, counted from 0 over the whole training."""
 
     model: str
     model_options: Mapping[str, Any]
@@ -28,6 +29,18 @@ class TrainingPlan:
     epochs: int
     device: torch.device
     ranks: Ranks
+
+    def of_trial(self, hyperparameters: SplitHyperparameters) -> "TrainingPlan":
+        """This plan with a trial's own recipe and model options.
+
+        Raises:
+            ValueError: If a value does not suit its field of the recipe.
+        """
+        return replace(
+            self,
+            recipe=recipe_for(self.recipe, self.optimizer, hyperparameters.recipe),
+            model_options={**self.model_options, **hyperparameters.model},
+        )
 
     @property
     def total_steps(self) -> int:

@@ -1,11 +1,11 @@
 """The records that go into and come out of a pack. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Hyperparameter = float | int | str | bool
-Status = Literal["running", "completed", "diverged", "failed"]
+Status = Literal["running", "completed", "diverged", "failed", "pruned"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,8 @@ class Member:
     seed: int
     """Seeds the member's own torch generator (initial weights, dropout); 0 or more."""
     hyperparameters: Mapping[str, Hyperparameter]
-    """What the optimizer is built with, e.g. ``{"lr": 1e-3, "weight_decay": 0.1}``."""
+    """E.g. ``{"lr": 1e-3, "weight_decay": 0.1}``: of the optimizer, the recipe or the model, as
+    :func:`trainables.hyperparameters.split_hyperparameters` says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +38,8 @@ class MemberEpoch:
     """Learning rate of the epoch's last step."""
     seconds: float
     """The member's share of the pack's training and evaluation time in this epoch."""
+    more: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Further metrics by name; a plain dict, for checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +55,7 @@ class MemberResult:
     epochs_done: int
     """Epochs in ``history``: the epoch in which a member diverges or fails is not counted."""
     reason: str | None
-    """Why it diverged or failed, one line; None otherwise."""
+    """Why it diverged, failed or was pruned, one line; None otherwise."""
     seconds: float
     """All the member's time, over every run that continued it, the epoch that it did not finish included."""
     history: tuple[MemberEpoch, ...]

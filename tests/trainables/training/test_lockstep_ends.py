@@ -169,7 +169,7 @@ def test_bad_members_are_refused(make_pack: MakePack, member: MakeMember) -> Non
         make_pack([member(0), member(0)])
     with pytest.raises(ValueError, match="seed is -1"):
         make_pack([Member(key="a", seed=-1, hyperparameters={"lr": 1.0, "weight_decay": 0.0})])
-    with pytest.raises(UnknownName, match="hyperparameter of optimizer 'sgd' 'beta1'"):
+    with pytest.raises(UnknownName, match="unknown hyperparameter 'beta1'; optimizer 'sgd' takes lr, momentum"):
         make_pack([member(0, beta1=0.5)])
     with pytest.raises(ValueError, match="hyperparameter 'lr' is missing"):
         make_pack([Member(key="a", seed=0, hyperparameters={"weight_decay": 0.0})])

@@ -81,6 +81,8 @@ while not training.finished:
     except ExchangeBroken as error:
         print(error, file=sys.stderr, flush=True)
         os._exit(8)
+    if training.epoch == 1:
+        training.stop(asked["stop"])
 rows = {r.key: [r.status, r.reason, [[e.train_loss, e.eval_loss, e.error, e.lr] for e in r.history]] for r in training.results()}
 state = training.state_dict()
 torch.save({"rows": rows, "state": state}, f"{folder}/rank{rank}.pt")
@@ -95,6 +97,7 @@ def on_two(
     pause_at: int = 0,
     members: Sequence[Member] = MEMBERS,
     exit_codes: Sequence[int] = (0, 0),
+    stop: dict[str, str] | None = None,
 ) -> list[Any]:
     folder.mkdir()
     asked = {
@@ -103,6 +106,7 @@ def on_two(
         "optimizer": optimizer,
         "recipe": recipe,
         "pause_at": pause_at,
+        "stop": stop or {},
     }
     torch.save(asked, folder / "asked.pt")
     with socket.socket() as free:
@@ -188,6 +192,32 @@ def test_batch_norm_of_each_workers_part_gives_another_result(tmp_path: Path) ->
             first, second = (rank["state"]["members"][key][part] for rank in apart)
             for name, tensor in first.items():
                 torch.testing.assert_close(tensor, second[name], rtol=0, atol=0)
+
+
+def test_members_with_own_recipes_of_which_one_is_pruned(tmp_path: Path) -> None:
+    """What each worker's batch norm sees is a member's own choice, and no other member's business."""
+    owns: dict[str, dict[str, Any]] = {
+        "together": {},
+        "apart": {"sync_batch_norm": False},
+        "smooth": {"label_smoothing": 0.3, "grad_clip": 0.5},
+        "pruned": {"drop_path": 0.5},
+    }
+    members = [
+        Member(key=key, seed=1, hyperparameters={"lr": 0.02, "weight_decay": 1e-4, **own}) for key, own in owns.items()
+    ]
+    recipe = {"batch_size": 64, "precise_batch_norm": 128}
+    first, second = on_two(tmp_path / "two", "vit_c_micro", recipe, members=members, stop={"pruned": "enough"})
+    assert first["rows"] == second["rows"]
+    status, reason, history = first["rows"]["pruned"]
+    assert (status, reason, len(history)) == ("pruned", "enough", 1)
+    one = {result.key: result.history for result in on_one("vit_c_micro", recipe, members=members).results()}
+    for key in ("together", "smooth"):
+        for row, expected in zip(first["rows"][key][2], one[key], strict=True):
+            assert row[:2] == pytest.approx([expected.train_loss, expected.eval_loss], rel=2e-4)
+    assert first["rows"]["apart"][2][0][0] != pytest.approx(one["apart"][0].train_loss, rel=1e-3)
+    for rank in (first, second):
+        for name, tensor in rank["state"]["members"]["apart"]["model"].items():
+            torch.testing.assert_close(tensor, first["state"]["members"]["apart"]["model"][name], rtol=0, atol=0)
 
 
 def test_a_pack_on_two_continues_within_an_epoch_to_the_bit(whole: list[Any], tmp_path: Path) -> None:

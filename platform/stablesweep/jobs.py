@@ -1,0 +1,91 @@
+"""From packs to jobs: what Ray is handed, with everything that a worker needs."""
+
+from collections.abc import Sequence
+
+from stablesweep.imports import other_entries, user_modules
+from stablesweep.job import PackJob
+from stablesweep.ledger import Trial
+from stablesweep.outcomes import Outcomes
+from stablesweep.packs import TrialPack
+from stablesweep.phases import SEARCH
+from stablesweep.preflight import dataset_options
+from stablesweep.schedule import Schedule
+from stablesweep.study import Study
+from trainables import Member
+
+
+class JobSource:
+    """The packs of a schedule as jobs; a :class:`stablesweep.driver.PackSource`.
+
+    Args:
+        study: The study.
+        schedule: Says which pack comes next.
+        outcomes: What is known of results: pruning compares with them.
+    """
+
+    def __init__(self, study: Study, schedule: Schedule, outcomes: Outcomes) -> None:
+        self._study, self._schedule, self._outcomes = study, schedule, outcomes
+        self._packs: dict[str, TrialPack] = {}
+        self._modules, self._entries = user_modules(study.imports), other_entries()
+        self._dataset_options = dataset_options(study)
+
+    @property
+    def packs(self) -> list[TrialPack]:
+        """All that were handed out."""
+        return list(self._packs.values())
+
+    def next(self) -> PackJob | None:
+        """The next pack's job; None while none is ready."""
+        pack = self._schedule.next()
+        if pack is None:
+            return None
+        self._packs[pack.name] = pack
+        return self._job(pack)
+
+    def done(self) -> bool:
+        """Whether no pack is left."""
+        return self._schedule.done()
+
+    def ended(self, name: str, reason: str | None) -> None:
+        """Note that a pack has ended, and why Ray gave it up if it did."""
+        self._schedule.ended(self._packs[name], reason)
+
+    def _job(self, pack: TrialPack) -> PackJob:
+        study, first = self._study, pack.first
+        arm = next(one for one in study.arms if one.name == first.arm)
+        model = None if study.trainable is not None else study.model_of(arm)
+        search = study.phases.search if first.phase == SEARCH else None
+        pruning = None if search is None else search.pruning
+        return PackJob(
+            name=pack.name,
+            members=tuple(
+                Member(key=trial.key, seed=trial.seed, hyperparameters=dict(trial.hyperparameters))
+                for trial in pack.trials
+            ),
+            model=arm.model if model is None else model.base,
+            model_options={} if model is None else model.options,
+            optimizer=arm.optimizer,
+            epochs=first.epochs,
+            recipe=study.recipe,
+            dataset="" if study.dataset is None else study.dataset.name,
+            dataset_options=self._dataset_options,
+            trainable=None if study.trainable is None else study.trainable.name,
+            trainable_options={} if study.trainable is None else study.trainable.options,
+            study_seed=study.seed,
+            checkpoint_every_s=study.pack.checkpoint_every_s,
+            decode_workers=study.pack.decoders,
+            pruning=pruning,
+            earlier=() if pruning is None else self._earlier(pack),
+            modules=self._modules,
+            entries=self._entries,
+        )
+
+    def _earlier(self, pack: TrialPack) -> tuple[tuple[float, ...], ...]:
+        """The curves of the search's trials of earlier rounds, and of those of this round that ended in another session."""
+        own = self._schedule.searched(pack.first.arm)
+        before = [trial.key for trial in own if _not_after(trial, pack.trials)]
+        return tuple(outcome.curve for outcome in self._outcomes.finals(before))
+
+
+def _not_after(trial: Trial, members: Sequence[Trial]) -> bool:
+    return trial.round is not None and members[0].round is not None and trial.round <= members[0].round
