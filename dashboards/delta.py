@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from dashboards.edf import Edf, empirical_distribution
 from dashboards.formats import percent
 from dashboards.lengths import over_seeds
-from dashboards.selection import FIXED, REFERENCE, STABILITY, ArmDraws, select_draws, stability_trials
+from dashboards.selection import FIXED, LENGTH, REFERENCE, STABILITY, ArmDraws, select_draws, stability_trials
 from dashboards.tables import hyperparameters_of
 
 _RESULTS = ("completed", "diverged")
@@ -43,9 +43,9 @@ class DeltaEdf(Edf):
 def reference_error(trials: pa.Table, arm: str, phase: str = STABILITY) -> Reference:
     """The error of ``arm`` at its centre, after as many epochs as the trials of ``phase`` have.
 
-    It is the mean final error of the completed reference runs: the trials of phase ``reference``, and those of other phases
-    with a given setting that train the same setting for as long. Trials of one seed are then the same training and count
-    once. Where no reference run completed, it is the lowest final error of the arm's non-adaptive trials of ``phase``,
+    It is the mean final error of the completed reference runs: the trials of phase ``reference``, and those of phase
+    ``length`` that train the same setting for as long. Trials of one seed are then the same training and count once. The
+    phase ``peak`` is left out: its setting is the centre only where that turned out best. Where no reference run completed, it is the lowest final error of the arm's non-adaptive trials of ``phase``,
     which is optimistic: the best of n draws, picked on the split that it is reported on.
 
     Args:
@@ -110,7 +110,8 @@ def _reference_runs(trials: pa.Table, arm: str, epochs: int) -> list[Mapping[str
     runs = [
         row
         for row in mine
-        if row["epochs"] == epochs and (row["phase"] == REFERENCE or _setting(row, names) in centres)
+        if row["epochs"] == epochs
+        and (row["phase"] == REFERENCE or (row["phase"] == LENGTH and _setting(row, names) in centres))
     ]
     # The last trial of a seed stays: one with a result, where the same training was lost in another phase.
     runs.sort(key=lambda row: row["status"] in _RESULTS)

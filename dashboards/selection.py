@@ -17,7 +17,7 @@ NON_ADAPTIVE_SAMPLERS = ("random", "sobol", "halton", "grid")
 FIXED = "fixed"
 """The sampler of trials whose setting is given, not drawn: phases ``reference``, ``length`` and ``peak``."""
 
-SEARCH, STABILITY, REFERENCE, PEAK = "search", "stability", "reference", "peak"
+SEARCH, STABILITY, REFERENCE, LENGTH, PEAK = "search", "stability", "reference", "length", "peak"
 """The phases that a statistic is about."""
 
 

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from search_spaces.intervals import check_float_step, check_interval, check_whole_interval, float_grid
 from search_spaces.values import HyperparameterValue, SpaceError, is_number, is_plain, shown
 
 __all__ = [
@@ -25,8 +24,6 @@ __all__ = [
 
 LOW_FACTOR = 1 / 8
 HIGH_FACTOR = 4
-MAX_VALUES = 2**53
-"""A coordinate has 53 bits: it tells no more values apart."""
 
 
 @runtime_checkable
@@ -69,76 +66,6 @@ def _log_between(unit: float, low: float, high: float) -> float:
     return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
 
 
-def _check_interval(kind: str, low: object, high: object) -> None:
-    for bound in (low, high):
-        if not is_number(bound):
-            raise SpaceError(f"{kind}: the bounds must be finite numbers of at most 2**53, got {shown(bound)}")
-    assert is_number(low)
-    assert is_number(high)
-    if not low < high:
-        raise SpaceError(f"{kind}: low {low!r} is not below high {high!r}; swap or widen them")
-    if not math.isfinite(high - low):
-        raise SpaceError(f"{kind}: the interval from {low!r} to {high!r} is too wide; narrow it")
-
-
-def _check_whole_interval(kind: str, low: object, high: object, step: object) -> None:
-    _check_interval(kind, low, high)
-    for number in (low, high, step):
-        if not isinstance(number, int) or not is_number(number):
-            raise SpaceError(f"{kind}: bounds and step must be whole numbers of at most 2**53, got {shown(number)}")
-    assert isinstance(low, int)
-    assert isinstance(high, int)
-    assert isinstance(step, int)
-    if step < 1:
-        raise SpaceError(f"{kind}: step must be at least 1, got {step}")
-    if (high - low) % step:
-        nearest = high - (high - low) % step
-        raise SpaceError(
-            f"{kind}: high {high} is not low {low} plus a multiple of step {step}; "
-            f"use {nearest if nearest > low else nearest + step}"
-        )
-
-
-def _written(number: float) -> Fraction:
-    """The decimal number that was written: 0.1 is one tenth, not the binary fraction nearest to it."""
-    return Fraction(repr(number))
-
-
-class _FloatGrid(NamedTuple):
-    """The numbers (first + index * step) / denominator, all of them whole: exact, and rounded once."""
-
-    first: int
-    step: int
-    denominator: int
-    size: int
-
-    def value(self, index: int) -> float:
-        return (self.first + index * self.step) / self.denominator
-
-
-@lru_cache(maxsize=1024)
-def _float_grid(low: float, high: float, step: float) -> _FloatGrid:
-    first, width, last = _written(low), _written(step), _written(high)
-    denominator = math.lcm(first.denominator, width.denominator)
-    size = int((last - first) / width) + 1
-    return _FloatGrid(int(first * denominator), int(width * denominator), denominator, size)
-
-
-def _check_float_step(kind: str, low: float, high: float, step: object) -> None:
-    if not is_number(step) or step <= 0:
-        raise SpaceError(f"{kind}: step must be a positive finite number, got {shown(step)}")
-    step = float(step)
-    steps = (_written(high) - _written(low)) / _written(step)
-    if steps.denominator != 1:
-        raise SpaceError(
-            f"{kind}: high {high!r} is not low {low!r} plus a multiple of step {step!r}; "
-            f"use {float(_written(low) + max(1, math.floor(steps)) * _written(step))!r}"
-        )
-    # Two steps of a float apart, neighbours stay distinct however they are rounded.
-    if steps >= MAX_VALUES or step < 2 * math.ulp(max(abs(low), abs(high))):
-        raise SpaceError(f"{kind}: step {step!r} is too fine for the interval [{low!r}, {high!r}]; leave it out")
-
-
 def _with_step(kind: str, low: float, high: float, step: float | None) -> dict[str, Any]:
     config: dict[str, Any] = {kind: [low, high]}
     return config if step is None else {**config, "step": step}
@@ -158,22 +85,22 @@ class Uniform:
     step: float | None = None
 
     def __post_init__(self) -> None:
-        _check_interval("uniform", self.low, self.high)
+        check_interval("uniform", self.low, self.high)
         object.__setattr__(self, "low", float(self.low))
         object.__setattr__(self, "high", float(self.high))
         if self.step is not None:
-            _check_float_step("uniform", self.low, self.high, self.step)
+            check_float_step("uniform", self.low, self.high, self.step)
             object.__setattr__(self, "step", float(self.step))
 
     @property
     def num_values(self) -> int | None:
         """How many values there are; None without ``step``."""
-        return None if self.step is None else _float_grid(self.low, self.high, self.step).size
+        return None if self.step is None else float_grid(self.low, self.high, self.step).size
 
     def value_at(self, index: int) -> float:
         """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
         assert self.step is not None
-        return _float_grid(self.low, self.high, self.step).value(index)
+        return float_grid(self.low, self.high, self.step).value(index)
 
     def from_unit(self, unit: float) -> float:
         """``low + unit * (high - low)``, kept within the interval; with ``step``, value ``floor(unit * num_values)``.
@@ -210,24 +137,24 @@ class LogUniform:
     step: float | None = None
 
     def __post_init__(self) -> None:
-        _check_interval("log_uniform", self.low, self.high)
+        check_interval("log_uniform", self.low, self.high)
         if self.low <= 0:
             raise SpaceError(f"log_uniform: low {self.low!r} must be above 0; use uniform for an interval that holds 0")
         object.__setattr__(self, "low", float(self.low))
         object.__setattr__(self, "high", float(self.high))
         if self.step is not None:
-            _check_float_step("log_uniform", self.low, self.high, self.step)
+            check_float_step("log_uniform", self.low, self.high, self.step)
             object.__setattr__(self, "step", float(self.step))
 
     @property
     def num_values(self) -> int | None:
         """How many values there are; None without ``step``."""
-        return None if self.step is None else _float_grid(self.low, self.high, self.step).size
+        return None if self.step is None else float_grid(self.low, self.high, self.step).size
 
     def value_at(self, index: int) -> float:
         """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
         assert self.step is not None
-        return _float_grid(self.low, self.high, self.step).value(index)
+        return float_grid(self.low, self.high, self.step).value(index)
 
     def from_unit(self, unit: float) -> float:
         """``exp(log low + unit * (log high - log low))``, kept within the interval; with ``step``, rounded to it.
@@ -258,7 +185,7 @@ class IntUniform:
     step: int = 1
 
     def __post_init__(self) -> None:
-        _check_whole_interval("int_uniform", self.low, self.high, self.step)
+        check_whole_interval("int_uniform", self.low, self.high, self.step)
 
     @property
     def num_values(self) -> int:
@@ -295,7 +222,7 @@ class LogIntUniform:
     step: int = 1
 
     def __post_init__(self) -> None:
-        _check_whole_interval("log_int_uniform", self.low, self.high, self.step)
+        check_whole_interval("log_int_uniform", self.low, self.high, self.step)
         if self.low < 1:
             raise SpaceError(
                 f"log_int_uniform: low {self.low} must be at least 1; use int_uniform for an interval with 0"

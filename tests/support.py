@@ -1,6 +1,11 @@
 """A small study, and running it in this process."""
 
 import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,7 @@ from rich.console import Console
 import stablesweep as ss
 from stablesweep.home import Home
 from stablesweep.run import RunOutcome, run_study
+from stablesweep.status import read_states
 
 # The upper end of the learning rates is far beyond what trains: some draws diverge, as draws do.
 SMALL: dict[str, Any] = {
@@ -53,3 +59,30 @@ def result_table(results: ss.Results) -> pa.Table:
     from dashboards.tables import result_columns
 
     return result_columns(results.trials)
+
+
+def start_command(*arguments: str, folder: Path, log: Path, **variables: str) -> subprocess.Popen[bytes]:
+    """``stablesweep`` with these arguments in a process group of its own, as a terminal runs it."""
+    clean: Mapping[str, str] = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "stablesweep", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
+            env={**clean, **variables},
+        )
+
+
+def wait_for_results(
+    process: subprocess.Popen[bytes], home: Home, study: str, log: Path, enough: Callable[[list[str]], bool]
+) -> None:
+    """Wait until the statuses in a running study's record are enough."""
+    give_up = time.monotonic() + 300
+    while time.monotonic() < give_up:
+        assert process.poll() is None, log.read_text()
+        if enough([state.status for state in read_states(home, study).values()]):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"no such results within 300 s: {log.read_text()}")

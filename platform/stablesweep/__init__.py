@@ -11,49 +11,110 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from search_spaces import Choice, IntUniform, LogUniform, SearchSpace, Uniform, around
+    from search_spaces import (
+        Choice,
+        Conditional,
+        Constant,
+        Distribution,
+        IntUniform,
+        LogIntUniform,
+        LogUniform,
+        SearchSpace,
+        Uniform,
+        around,
+        named_space,
+        register_distribution,
+    )
     from stablesweep.api import run
     from stablesweep.arms import Arm
+    from stablesweep.phases import FixedPhase, Phases, SearchPhase, StabilityPhase
     from stablesweep.results import Results, load
-    from stablesweep.study import Study
+    from stablesweep.study import Dataset, ModelDefinition, Pack, Study, TrainableDefinition
     from stablesweep.study_file import load_study
-    from trainables import Recipe, register_dataset, register_model
+    from trainables import (
+        Member,
+        Recipe,
+        TrainingContext,
+        one_at_a_time,
+        register_dataset,
+        register_model,
+        register_optimizer,
+        register_trainable,
+    )
+    from trainables.training.pruning import Pruning
+
+_MODULES = {
+    "search_spaces": (
+        "Choice",
+        "Conditional",
+        "Constant",
+        "Distribution",
+        "IntUniform",
+        "LogIntUniform",
+        "LogUniform",
+        "SearchSpace",
+        "Uniform",
+        "around",
+        "named_space",
+        "register_distribution",
+    ),
+    "stablesweep.api": ("run",),
+    "stablesweep.arms": ("Arm",),
+    "stablesweep.phases": ("FixedPhase", "Phases", "SearchPhase", "StabilityPhase"),
+    "stablesweep.results": ("Results", "load"),
+    "stablesweep.study": ("Dataset", "ModelDefinition", "Pack", "Study", "TrainableDefinition"),
+    "stablesweep.study_file": ("load_study",),
+    "trainables": (
+        "Member",
+        "Recipe",
+        "TrainingContext",
+        "one_at_a_time",
+        "register_dataset",
+        "register_model",
+        "register_optimizer",
+        "register_trainable",
+    ),
+    "trainables.training.pruning": ("Pruning",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Arm",
     "Choice",
+    "Conditional",
+    "Constant",
+    "Dataset",
+    "Distribution",
+    "FixedPhase",
     "IntUniform",
+    "LogIntUniform",
     "LogUniform",
+    "Member",
+    "ModelDefinition",
+    "Pack",
+    "Phases",
+    "Pruning",
     "Recipe",
     "Results",
+    "SearchPhase",
     "SearchSpace",
+    "StabilityPhase",
     "Study",
+    "TrainableDefinition",
+    "TrainingContext",
     "Uniform",
     "around",
     "load",
     "load_study",
+    "named_space",
+    "one_at_a_time",
     "register_dataset",
+    "register_distribution",
     "register_model",
+    "register_optimizer",
+    "register_trainable",
     "run",
 ]
-
-_HOMES = {
-    "Arm": "stablesweep.arms",
-    "Choice": "search_spaces",
-    "IntUniform": "search_spaces",
-    "LogUniform": "search_spaces",
-    "Recipe": "trainables",
-    "Results": "stablesweep.results",
-    "SearchSpace": "search_spaces",
-    "Study": "stablesweep.study",
-    "Uniform": "search_spaces",
-    "around": "search_spaces",
-    "load": "stablesweep.results",
-    "load_study": "stablesweep.study_file",
-    "register_dataset": "trainables",
-    "register_model": "trainables",
-    "run": "stablesweep.api",
-}
 
 
 def _check_neighbours() -> None:

@@ -126,12 +126,25 @@ def _reading(read: Callable[[], Result]) -> Result:
 @click.argument("study", default="quickstart")
 @home_option
 @set_option
-def plan(study: str, home: Path | None, settings: Sequence[str]) -> None:
-    """Show what `run STUDY` would do: arms, trials, packs. Writes nothing."""
-    from stablesweep.plan import make_plan, render_plan
+@click.option(
+    "--calibrate", is_flag=True, help="Also train each arm for some ten seconds here, to say how long all takes."
+)
+def plan(study: str, home: Path | None, settings: Sequence[str], calibrate: bool) -> None:
+    """Show what `run STUDY` would do and cost: arms, trials, packs, images, PFLOP, disk. Writes nothing."""
+    from rich.console import Console
+
+    from stablesweep.estimate import find_data
+    from stablesweep.plan import make_plan
+    from stablesweep.plan_text import render_plan
+    from stablesweep.plan_times import measure_times
     from stablesweep.study_file import load_study
 
-    click.echo(render_plan(make_plan(load_study(study, settings), Home.at(home))))
+    loaded, place = load_study(study, settings), Home.at(home)
+    found = find_data(loaded)
+    planned = make_plan(loaded, place, found)
+    # To the error stream, so that the plan alone goes into a file or a pipe.
+    times = measure_times(loaded, planned, found, Console(stderr=True)) if calibrate else None
+    click.echo(render_plan(planned, times))
 
 
 @main.command()

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from dashboards.selection import SEARCH
 from stablesweep.imports import other_entries, user_modules
 from stablesweep.job import PackJob
 from stablesweep.ledger import Trial
 from stablesweep.outcomes import Outcomes
 from stablesweep.packs import TrialPack
-from stablesweep.phases import SEARCH
 from stablesweep.preflight import dataset_options
 from stablesweep.schedule import Schedule
 from stablesweep.study import Study

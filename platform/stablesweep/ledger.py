@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dashboards.selection import FIXED
+from dashboards.selection import FIXED, REFERENCE, SEARCH, STABILITY
 from search_spaces import HyperparameterValue, SearchSpace, grid_points, unit_points
 from stablesweep.arms import Arm, setting_of
 from stablesweep.centres import known_centre
 from stablesweep.errors import LedgerError
 from stablesweep.files import write_atomically
-from stablesweep.phases import REFERENCE, SEARCH, STABILITY, FixedPhase, SearchPhase, StabilityPhase
+from stablesweep.phases import FixedPhase, SearchPhase, StabilityPhase
 from stablesweep.study import Study
 from stablesweep.study_checks import points_of
 
@@ -236,7 +236,9 @@ def to_table(study: Study, trials: list[Trial]) -> pa.Table:
         columns[name] = pa.array(values, _column_type(kinds[name]))
     for name in names:
         columns[UNIT + name] = pa.array([trial.unit.get(name) for trial in trials], pa.float64())
-    models = {arm.model: study.model_of(arm).model_dump(mode="json") for arm in study.arms}
+    # What a trainable of the user's own makes of a model's name is its own affair.
+    arms = study.arms if study.trainable is None else []
+    models = {arm.model: study.model_of(arm).model_dump(mode="json") for arm in arms}
     metadata = {
         HYPERPARAMETERS: json.dumps(names),
         FINGERPRINT: study.fingerprint(),

@@ -6,9 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dashboards.selection import FIXED
+from dashboards.selection import FIXED, REFERENCE, STABILITY
 from stablesweep.ledger import Trial
-from stablesweep.phases import REFERENCE, STABILITY
 from trainables.hyperparameters import shared_values
 
 Group: TypeAlias = tuple[str, str, int, int, str]

@@ -5,11 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, field_validator, model_validator
 
+from dashboards.selection import LENGTH, PEAK
 from stablesweep.arms import check_settings
 from stablesweep.strict import Strict
 from trainables.training.pruning import Pruning
-
-SEARCH, STABILITY, REFERENCE, LENGTH, PEAK = "search", "stability", "reference", "length", "peak"
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dashboards.compare import Comparison
+    from dashboards.delta import DeltaEdf
     from dashboards.edf import Edf
     from dashboards.summary import StudySummary
     from dashboards.tracking import StudyRecord
@@ -42,6 +43,34 @@ class Results:
         from dashboards.edf import arm_edf
 
         return arm_edf(self.trials, arm)
+
+    def delta_edf(self, arm: str) -> "DeltaEdf":
+        """The same distribution as points above the arm's reference run (its centre, trained as long as the draws).
+
+        Where none ran, they are points above the lowest error of the sample; ``reference.source`` says which. Raises
+        ValueError for an unknown arm.
+        """
+        from dashboards.delta import delta_edf
+
+        return delta_edf(self.trials, arm)
+
+    def centres(self) -> "pa.Table":
+        """Per arm with a search, what it found: the best setting, its error, and how its trials ended."""
+        from dashboards.centres import centres
+
+        return centres(self.trials)
+
+    def peak(self) -> "pa.Table":
+        """Per arm and length of the phase ``peak``, the mean error over the seeds, lowest first."""
+        from dashboards.peak import peak
+
+        return peak(self.trials)
+
+    def lengths(self) -> "pa.Table":
+        """Per arm and length of the phases of one setting, the error over the seeds and the gap to the longest training."""
+        from dashboards.lengths import lengths
+
+        return lengths(self.trials)
 
     def compare(self, arm_a: str, arm_b: str) -> "Comparison":
         """Two arms on their common draws. Raises ValueError for an unknown arm."""

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 
+from dashboards.selection import SEARCH
 from stablesweep.ledger import Trial
 from stablesweep.messages import Message, TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
 from stablesweep.packs import TrialPack, make_packs
-from stablesweep.phases import SEARCH
 from stablesweep.search import ArmSearch
 from stablesweep.settling import settle
 from stablesweep.study import Study

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from dashboards.selection import REFERENCE, SEARCH, STABILITY
 from search_spaces import HyperparameterValue
 from stablesweep.arms import Arm
 from stablesweep.centres import Setting, common_centre, family_arms
 from stablesweep.ledger import Trial
 from stablesweep.outcomes import Outcomes
-from stablesweep.phases import REFERENCE, SEARCH, STABILITY
 from stablesweep.study import Study
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
+from dashboards.selection import LENGTH
 from search_spaces import (
     PAPER_BATCH_SIZE,
     Distribution,
@@ -21,7 +22,7 @@ from search_spaces import (
 )
 from stablesweep.arms import Arm, Value, check_settings, setting_of
 from stablesweep.imports import import_modules
-from stablesweep.phases import LENGTH, Phases
+from stablesweep.phases import Phases
 from stablesweep.strict import Strict, WithOptions
 from trainables.recipes.recipe import Recipe
 from trainables.registry import model_names, require_dataset, require_model, require_trainable

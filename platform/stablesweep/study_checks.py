@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from dashboards.selection import STABILITY
 from dashboards.tables import trials_schema
 from search_spaces import Conditional, SearchSpace, SpaceError, distribution_kinds, grid_size
 from stablesweep.arms import Arm, Value, check_places, setting_of
-from stablesweep.phases import STABILITY
 from trainables.hyperparameters import require_trial_hyperparameters
 from trainables.recipes.recipe import Recipe
 from trainables.registry import require_model, require_optimizer

@@ -108,7 +108,7 @@ def test_only_completed_reference_runs_enter_the_mean(
     assert reference_error(make_trials(drawn, make_rows("reference", ARM, outcomes)), ARM) == expected
 
 
-def test_trials_of_other_phases_count_where_they_train_the_centre_for_as_long(
+def test_trials_of_phase_length_count_where_they_train_the_centre_for_as_long(
     make_rows: MakeRows, make_trials: MakeTrials, drawn: list[dict[str, Any]]
 ) -> None:
     trials = make_trials(
@@ -118,7 +118,8 @@ def test_trials_of_other_phases_count_where_they_train_the_centre_for_as_long(
         # Seed 0 is the training above, once more; seed 1 is the lost one; seed 2 is a third run.
         make_rows("length", ARM, [11.0, 13.0, 15.0]),
         make_rows("length", ARM, [1.0, 1.0, 1.0], epochs=20),
-        make_rows("peak", ARM, [2.0, 2.0, 2.0, 2.0], setting={"lr": 0.5, "weight_decay": 0.125}),
+        # The best setting may be the centre, by chance.
+        make_rows("peak", ARM, [2.0, 2.0, 2.0, 2.0]),
         make_rows("reference", "cnn/sgd", [3.0, 3.0, 3.0, 3.0]),
     )
     expected = Reference(value=13.0, source="mean of 3 reference runs at the centre", n=3)

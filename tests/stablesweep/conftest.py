@@ -17,8 +17,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "STABLESWEEP_HOME", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     # What a test registers is gone after it.
-    monkeypatch.setattr("trainables.registry._user_models", {})
-    monkeypatch.setattr("trainables.registry._user_datasets", {})
+    for table in ("models", "datasets", "optimizers", "trainables"):
+        monkeypatch.setattr(f"trainables.registry._user_{table}", {})
 
 
 @pytest.fixture(scope="session")

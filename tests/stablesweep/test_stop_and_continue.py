@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -14,36 +12,19 @@ import yaml
 import stablesweep as ss
 from dashboards import tags
 from stablesweep.home import Home
-from stablesweep.status import read_states
-from tests.support import Ran, result_table, small_study
+from tests.support import Ran, result_table, small_study, start_command, wait_for_results
 
 pytestmark = pytest.mark.cluster
 
 
 def start(file: Path, home: Path, log: Path) -> subprocess.Popen[bytes]:
-    """The command in a process group of its own, as a terminal runs it."""
-    command = [sys.executable, "-m", "stablesweep", "run", str(file), "--home", str(home), "--set", "pack.size=2"]
     # A checkpoint at every epoch: a stop must not lose what was trained.
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*command, "--set", "pack.checkpoint_every_s=0"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=file.parent,
-            env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        )
+    settings = ("--set", "pack.size=2", "--set", "pack.checkpoint_every_s=0")
+    return start_command("run", str(file), "--home", str(home), *settings, folder=file.parent, log=log)
 
 
-def wait_for_results(process: subprocess.Popen[bytes], home: Home, count: int, log: Path) -> None:
-    give_up = time.monotonic() + 300
-    while time.monotonic() < give_up:
-        assert process.poll() is None, log.read_text()
-        done = [state for state in read_states(home, "small").values() if state.status in ("completed", "diverged")]
-        if len(done) >= count:
-            return
-        time.sleep(0.2)
-    pytest.fail(f"no result within 300 s: {log.read_text()}")
+def two_results(statuses: list[str]) -> bool:
+    return sum(status in ("completed", "diverged") for status in statuses) >= 2
 
 
 def test_a_stopped_study_continues_to_the_same_bits(small: Ran, tmp_path: Path) -> None:
@@ -51,7 +32,7 @@ def test_a_stopped_study_continues_to_the_same_bits(small: Ran, tmp_path: Path) 
     file.write_text(yaml.safe_dump(small_study().to_config()))
 
     process = start(file, home.path, log)
-    wait_for_results(process, home, 2, log)
+    wait_for_results(process, home, "small", log, two_results)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=240) == 130, log.read_text()
     assert "run the same command again to continue" in log.read_text()

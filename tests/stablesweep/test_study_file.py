@@ -57,8 +57,10 @@ def test_the_built_in_study_is_what_the_paper_asks_small() -> None:
         "vit_c_micro/sgd",
     }
     assert study.phases.stability is not None
-    assert study.phases.stability.draws * len(study.arms) >= 96
-    assert study.phases.stability.draws >= 24
+    draws = study.phases.stability.draws
+    assert draws is not None
+    assert draws * len(study.arms) >= 96
+    assert draws >= 24
     for arm in study.arms:
         for name in ("lr", "weight_decay"):
             interval = study.space_of(arm)[name]

@@ -21,8 +21,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_user_models", dict(registry._user_models))
-    monkeypatch.setattr(registry, "_user_datasets", dict(registry._user_datasets))
+    for table in ("_user_models", "_user_datasets", "_user_optimizers", "_user_trainables"):
+        monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """An optimizer's hyperparameters, read from the signature of what builds it. Imports no torch."""
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,9 +51,9 @@ def arguments_of(keyword: str, default: Any, annotation: Any) -> dict[str, Argum
             )
             for place, value in enumerate(default, start=1)
         }
-    meant = set(typing.get_args(annotation)) or {annotation}
+    meant = _meant(annotation)
     if default is _NO_DEFAULT:
-        if annotation is not _NO_DEFAULT and not meant & set(_SCALARS):
+        if meant and not meant & set(_SCALARS):
             return {}
         return {
             keyword: Argument(
@@ -172,6 +173,14 @@ def _signature(factory: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(factory, eval_str=True)
     except (NameError, AttributeError, SyntaxError, TypeError):
         return inspect.signature(factory)
+
+
+def _meant(annotation: Any) -> set[Any]:
+    """The types that an annotation allows; empty if it does not say."""
+    if annotation in (_NO_DEFAULT, Any) or isinstance(annotation, str):
+        return set()
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return set(typing.get_args(annotation)) if is_union else {annotation}
 
 
 def _expected(default: Any, meant: set[Any]) -> str:

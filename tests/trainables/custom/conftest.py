@@ -1,4 +1,4 @@
-"""A registry that is as it was after each test, and packs of small trainables."""
+"""Packs of small trainables."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,12 +11,6 @@ from torch import nn
 from trainables import CustomPack, Member, MemberResult, Metrics, TrainingContext, registry
 
 Row = tuple[Any, ...]
-
-
-@pytest.fixture(autouse=True)
-def clean_user_entries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_user_optimizers", dict(registry._user_optimizers))
-    monkeypatch.setattr(registry, "_user_trainables", dict(registry._user_trainables))
 
 
 @pytest.fixture

@@ -383,3 +383,23 @@ def test_a_seed_is_not_negative_and_an_unknown_name_is_one(pack_of: PackOf) -> N
         pack_of(yielding(lambda *_: None), [Member(key="a", seed=-1, hyperparameters={})])
     with pytest.raises(UnknownName, match="unknown trainable 'other'"):
         pack_of(yielding(lambda *_: None), [Member(key="a", seed=1, hyperparameters={})], trainable="other")
+
+
+def test_an_iterator_of_the_users_own_is_closed_when_it_goes_wrong(pack_of: PackOf, member: MakeMember) -> None:
+    closed: list[int] = []
+
+    class Wrong:
+        def __init__(self, members: Sequence[Member], context: TrainingContext) -> None:
+            self._size = len(members)
+
+        def __iter__(self) -> Yields:
+            return self
+
+        def __next__(self) -> Mapping[str, Any]:
+            return {"nobody": {"error": 1.0}}
+
+        def close(self) -> None:
+            closed.append(self._size)
+
+    pack_of(Wrong, [member(0), member(1)]).run_epoch()
+    assert closed == [2, 1, 1]

@@ -306,3 +306,30 @@ def test_a_damaged_state_is_refused(
     del state[missing]
     with pytest.raises(ValueError, match="the checkpoint is damaged"):
         pack_of(descend, [member(0)], options={"size": 1}).load_state_dict(state)
+
+
+def test_only_members_that_are_live_are_kept(pack_of: PackOf, member: MakeMember) -> None:
+    def train_one(one: Member, context: TrainingContext) -> Iterator[Mapping[str, float]]:
+        model: Any = {"weight": 1.0}
+        context.keep_state(lambda: {"weight": model["weight"]})
+        for epoch in range(context.first_epoch, context.epochs + 1):
+            if (one.key, epoch) == ("m1", 2):
+                model.clear()
+                raise ValueError("gone")
+            yield {"error": 1.0}
+
+    pack = pack_of(one_at_a_time(train_one), [member(0), member(1)])
+    pack.run_epoch()
+    assert sorted(pack.state_dict()["kept"]) == ["m0", "m1"]
+    pack.run_epoch()
+    assert sorted(through_a_file(pack)["kept"]) == ["m0"]
+    assert continued(pack, pack_of(one_at_a_time(train_one), [member(0), member(1)])).epoch == 2
+
+
+def test_a_pack_of_trainables_own_states_leaves_out_who_has_ended(
+    pack_of: PackOf, member: MakeMember, descend: Any
+) -> None:
+    pack = pack_of(descend, [member(0), member(1)])
+    pack.run_epoch()
+    pack.stop({"m0": "too slow"})
+    assert pack.state_dict()["kept"] == {"m1": (1, pytest.approx(0.6))}

@@ -1,0 +1,34 @@
+"""What this machine could train side by side, without starting Ray."""
+
+import os
+from dataclasses import dataclass
+
+from stablesweep.study import Pack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """The CPUs and GPUs of one machine."""
+
+    cpus: int
+    gpus: int
+
+    def packs_at_once(self, pack: Pack) -> int:
+        """How many packs of this kind fit at the same time; 0 if not even one does.
+
+        A share of a GPU never spans two GPUs.
+        """
+        fits = int(self.cpus // pack.cpus)
+        if pack.gpus:
+            fits = min(fits, self.gpus * int(1 / pack.gpus) if pack.gpus < 1 else self.gpus // int(pack.gpus))
+        return fits // pack.workers
+
+
+def this_machine(*, gpus: bool) -> Machine:
+    """The CPUs of this machine and, if asked for, the GPUs that torch finds, for which it must be imported."""
+    found = 0
+    if gpus:
+        import torch
+
+        found = torch.cuda.device_count()
+    return Machine(cpus=os.cpu_count() or 1, gpus=found)

@@ -1,0 +1,254 @@
+"""Phases that feed each other, without Ray: packs are handed out, and a closed form stands for what training would give."""
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stablesweep as ss
+from stablesweep.ledger import Trial, plan_trials, with_settings
+from stablesweep.messages import EpochDone, Message, TrialEnded
+from stablesweep.outcomes import Outcomes
+from stablesweep.packs import TrialPack
+from stablesweep.schedule import Schedule
+from stablesweep.search import search_seed
+
+ARMS = ["vit_p_micro/adamw", "vit_c_micro/adamw", "vit_c_micro/sgd"]
+SPACE: dict[str, Any] = {
+    "lr": {"log_uniform": [1e-4, 1e-1]},
+    "weight_decay": {"log_uniform": [1e-5, 1e-1]},
+    "sgd": {"momentum": {"uniform": [0.5, 0.99]}},
+}
+ADAMW_ONLY: dict[str, Any] = {"arms": ARMS[:1], "space": {name: SPACE[name] for name in ("lr", "weight_decay")}}
+PHASES: dict[str, Any] = {
+    "search": {"draws": 10, "epochs": 2, "at_once": 3},
+    "stability": {"draws": 5, "epochs": 3, "reference": 2},
+    "length": {"epochs": [1, 3]},
+    "peak": {"epochs": 6, "seeds": 2},
+}
+
+
+def study(**changes: Any) -> ss.Study:
+    values: dict[str, Any] = {
+        "name": "s",
+        "dataset": "digits",
+        "arms": ARMS,
+        "space": SPACE,
+        "phases": PHASES,
+        "pack": {"size": 4},
+        **changes,
+    }
+    return ss.Study.model_validate(values)
+
+
+def error_of(trial: Trial) -> float:
+    """A bowl over the logarithms, lowest at lr 1e-2 and weight_decay 1e-3; longer trainings end lower."""
+    lr, decay = (math.log10(float(trial.hyperparameters[name])) for name in ("lr", "weight_decay"))
+    return 5 + 4 * (lr + 2) ** 2 + (decay + 3) ** 2 + 3 / trial.epochs
+
+
+def results(trials: Sequence[Trial]) -> list[Message]:
+    messages: list[Message] = []
+    for trial in trials:
+        error = error_of(trial)
+        if float(trial.hyperparameters["lr"]) > 0.06:
+            messages.append(TrialEnded(key=trial.key, status="diverged"))
+            continue
+        for epoch in range(1, trial.epochs + 1):
+            shown = error + (trial.epochs - epoch)
+            messages.append(EpochDone(key=trial.key, epoch=epoch, train_loss=1.0, error=shown, lr=0.1, seconds=1.0))
+        messages.append(TrialEnded(key=trial.key, status="completed", error=error))
+    return messages
+
+
+class Session:
+    """One process that runs a study: what it keeps is what the next one finds."""
+
+    def __init__(self, study: ss.Study, ledger: Sequence[Trial] = (), outcomes: Outcomes | None = None) -> None:
+        self.study, self.outcomes = study, outcomes or Outcomes()
+        self.ledger = with_settings(plan_trials(study), ledger)
+        self.given_up: list[Message] = []
+        self.packs: list[str] = []
+        self.schedule = Schedule(study, self.ledger, self.outcomes, keep=self._keep, give_up=self.given_up.extend)
+
+    def _keep(self, settled: Sequence[Trial]) -> None:
+        self.ledger = with_settings(self.ledger, settled)
+
+    def run(self, packs: int = 10_000, at_once: int = 2, order: random.Random | None = None) -> "Session":
+        """Hand out packs, two at a time, end them in any order; stop after some, the last ones without a result."""
+        order = order or random.Random(0)
+        out: list[TrialPack] = []
+        while not self.schedule.done() and packs >= 0:
+            while len(out) < at_once and (pack := self.schedule.next()) is not None:
+                out.append(pack)
+                self.packs.append(pack.name)
+            ended = out.pop(order.randrange(len(out)))
+            packs -= 1
+            if packs >= 0:
+                self.outcomes.note(results(ended.trials))
+                self.schedule.ended(ended, None)
+        return self
+
+
+def settings_of(session: Session) -> dict[str, dict[str, Any]]:
+    return {trial.key: dict(trial.hyperparameters) for trial in session.ledger}
+
+
+def of(session: Session, phase: str, arm: str) -> list[Trial]:
+    return [trial for trial in session.ledger if (trial.phase, trial.arm) == (phase, arm)]
+
+
+UNDISTURBED = Session(study()).run()
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    completed = [trial for trial in trials if float(trial.hyperparameters["lr"]) <= 0.06]
+    return min(completed, key=error_of)
+
+
+def test_every_trial_gets_its_setting_and_its_result_once() -> None:
+    assert all(trial.settled for trial in UNDISTURBED.ledger)
+    assert UNDISTURBED.outcomes.all_final(trial.key for trial in UNDISTURBED.ledger)
+    assert len(set(UNDISTURBED.packs)) == len(UNDISTURBED.packs)
+    assert len(UNDISTURBED.ledger) == 3 * (10 + 5 + 2 + 2 + 2)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_each_phase_feeds_the_next(arm: str) -> None:
+    centre = dict(best(of(UNDISTURBED, "search", arm)).hyperparameters)
+    for phase in ("reference", "length"):
+        assert all(dict(trial.hyperparameters) == centre for trial in of(UNDISTURBED, phase, arm))
+    for trial in of(UNDISTURBED, "stability", arm):
+        for name in ("lr", "weight_decay"):
+            low, high = float(centre[name]) / 8, float(centre[name]) * 4
+            assert trial.hyperparameters[name] == pytest.approx(low * (high / low) ** trial.unit[name])
+    # A momentum has no centre to be drawn around: it keeps the interval of the space.
+    if "sgd" in arm:
+        trial = of(UNDISTURBED, "stability", arm)[0]
+        assert trial.hyperparameters["momentum"] == pytest.approx(0.5 + 0.49 * trial.unit["momentum"])
+    longest = [*of(UNDISTURBED, "stability", arm), *of(UNDISTURBED, "reference", arm)]
+    assert all(trial.hyperparameters == best(longest).hyperparameters for trial in of(UNDISTURBED, "peak", arm))
+
+
+def test_draws_are_the_same_unit_points_in_every_arm() -> None:
+    points = [[trial.unit["lr"] for trial in of(UNDISTURBED, "stability", arm)] for arm in ARMS]
+    assert points[0] == points[1] == points[2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 12), max_size=4), st.randoms(use_true_random=False), st.integers(1, 3))
+def test_interruptions_and_the_order_of_ends_change_nothing(
+    stops: list[int], order: random.Random, at_once: int
+) -> None:
+    """A process is killed after some packs; the next one finds the ledger and the results, and goes on."""
+    session = Session(study())
+    for packs in stops:
+        session.run(packs, at_once, order)
+        session = Session(study(), session.ledger, session.outcomes)
+    session.run(at_once=at_once, order=order)
+    assert settings_of(session) == settings_of(UNDISTURBED)
+
+
+def test_a_search_suggests_as_many_distinct_settings_as_it_was_asked_for() -> None:
+    for arm in ARMS:
+        suggested = {tuple(trial.hyperparameters.items()) for trial in of(UNDISTURBED, "search", arm)}
+        assert len(suggested) == 10
+
+
+def test_tpe_in_packs_of_one_is_optunas_own() -> None:
+    phases = {"search": {"draws": 24, "epochs": 2, "at_once": 1}}
+    ours = Session(study(phases=phases, **ADAMW_ONLY)).run(at_once=1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    theirs = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=search_seed(0, ARMS[0])))
+    for trial in of(ours, "search", ARMS[0]):
+        asked = theirs.ask()
+        values = {
+            "lr": asked.suggest_float("lr", 1e-4, 1e-1, log=True),
+            "weight_decay": asked.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
+        }
+        assert dict(trial.hyperparameters) == values
+        diverged = values["lr"] > 0.06
+        if not diverged:
+            for epoch in (1, 2):
+                asked.report(error_of(trial) + 2 - epoch, epoch)
+        theirs.tell(asked, 100.0 if diverged else error_of(trial))
+    assert theirs.best_value < 8
+
+
+def test_a_search_finds_better_settings_than_it_began_with() -> None:
+    arm = ARMS[0]
+    searched = Session(study(phases={"search": {"draws": 40, "epochs": 2}}, **ADAMW_ONLY)).run()
+    errors = [error_of(trial) for trial in of(searched, "search", arm)]
+    assert sorted(errors[20:])[10] < sorted(errors[:20])[10]
+
+
+def test_a_longer_search_keeps_what_was_suggested() -> None:
+    longer = study(phases={**PHASES, "search": {"draws": 13, "epochs": 2, "at_once": 3}})
+    session = Session(longer, UNDISTURBED.ledger, UNDISTURBED.outcomes).run()
+    assert settings_of(UNDISTURBED).items() <= settings_of(session).items()
+    for arm in ARMS:
+        assert len({tuple(trial.hyperparameters.items()) for trial in of(session, "search", arm)}) == 13
+
+
+def test_a_family_has_one_centre_the_geometric_mean() -> None:
+    phases = {**PHASES, "stability": {"draws": 4, "epochs": 3, "around": "family"}}
+    session = Session(study(phases=phases)).run()
+    centres = [best(of(session, "search", arm)).hyperparameters for arm in ARMS]
+    both = of(session, "reference", ARMS[0])[0].hyperparameters
+    assert both == of(session, "reference", ARMS[1])[0].hyperparameters
+    for name in ("lr", "weight_decay"):
+        assert both[name] == pytest.approx(math.sqrt(float(centres[0][name]) * float(centres[1][name])))
+    # Another optimizer is another family, and has its own.
+    assert of(session, "reference", ARMS[2])[0].hyperparameters == centres[2]
+    drawn = [[trial.hyperparameters["lr"] for trial in of(session, "stability", arm)] for arm in ARMS]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_families_can_be_given() -> None:
+    phases = {**PHASES, "stability": {"draws": 4, "epochs": 3, "around": "family"}}
+    apart = Session(study(phases=phases, families={"p": ["vit_p_micro"], "c": ["vit_c_micro"]})).run()
+    assert of(apart, "reference", ARMS[0])[0].hyperparameters == best(of(apart, "search", ARMS[0])).hyperparameters
+
+
+def test_a_search_of_which_nothing_completed_ends_what_waits_for_it() -> None:
+    space = {**SPACE, "vit_c_micro/sgd": {"lr": {"log_uniform": [0.07, 0.1]}}}
+    session = Session(study(space=space)).run()
+    hopeless = {message.key: message for message in session.given_up if isinstance(message, TrialEnded)}
+    assert set(hopeless) == {trial.key for trial in session.ledger if not trial.settled}
+    assert {key.split("/0")[0] for key in hopeless} == {
+        f"{phase}/vit_c_micro/sgd" for phase in ("reference", "stability", "length", "peak")
+    }
+    assert all(
+        message.status == "failed" and "has completed" in (message.reason or "") for message in hopeless.values()
+    )
+    assert all(trial.settled for trial in session.ledger if trial.arm != "vit_c_micro/sgd")
+
+
+def test_lost_trials_of_a_search_do_not_hold_up_the_rest() -> None:
+    session = Session(study(**ADAMW_ONLY))
+    lost = session.schedule.next()
+    assert lost is not None
+    session.schedule.ended(lost, "the worker died")
+    session.run()
+    assert all(trial.settled for trial in session.ledger)
+    statuses = [session.outcomes.finals([trial.key])[0].status for trial in of(session, "search", ARMS[0])]
+    assert statuses[:3] == ["lost"] * 3
+    assert "lost" not in statuses[3:]
+
+
+def test_packs_are_made_of_trials_that_can_share_batches() -> None:
+    space = {**SPACE, "batch_size": {"choice": [32, 64]}, "label_smoothing": {"uniform": [0.0, 0.2]}}
+    session = Session(study(space=space, phases={"stability": {"draws": 12, "epochs": 2}}, pack={"size": 24}))
+    packs = []
+    while (pack := session.schedule.next()) is not None:
+        packs.append(pack)
+    assert len(packs) == 2 * len(ARMS)
+    for pack in packs:
+        assert len({trial.hyperparameters["batch_size"] for trial in pack.trials}) == 1
+        assert len({trial.hyperparameters["label_smoothing"] for trial in pack.trials}) == len(pack.trials)
+    assert len({pack.name for pack in packs}) == len(packs)
