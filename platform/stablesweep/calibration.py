@@ -199,6 +199,10 @@ def _speed(asked: _Asked) -> Speed:
     if members * min(asked.recipe.batch_size, FIRST_IMAGES[0]) * first.train_s > TRAIN_S:
         members = 1
     size, steps, num_eval = _affordable(asked, first, members)
+    if members == 1 and size <= FIRST_IMAGES[0]:
+        return Speed(
+            train_s=first.train_s, shared_train_s=0.0, forward_s=first.forward_s, shared_forward_s=0.0, batch_size=size
+        )
     alone = _timed(asked, members=1, batch=size, steps=steps, num_eval=num_eval)
     together = _timed(asked, members=members, batch=size, steps=steps, num_eval=num_eval) if members > 1 else alone
     train_s, shared_train_s = _apart(alone.train_s, together.train_s, members)

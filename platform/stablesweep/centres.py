@@ -17,17 +17,17 @@ def family_arms(study: Study, arm: Arm) -> list[Arm]:
     return [one for one in study.arms if one.optimizer == arm.optimizer and study.family_of(one) == family]
 
 
-def known_centre(study: Study, arm: Arm, epochs: int, around: str) -> Setting | None:
+def known_centre(study: Study, arm: Arm, phase: str, around: str) -> Setting | None:
     """The centre as far as it is known before anything runs: given by the study, or the paper's.
 
     Args:
         study: The study.
         arm: The arm.
-        epochs: Length of the training.
+        phase: The phase that asks.
         around: ``arm``, or ``family`` for the centre that its family has in common.
     """
     arms = family_arms(study, arm) if around == "family" else [arm]
-    given = [study.given_centre(one, epochs) for one in arms]
+    given = [study.given_centre(one, phase) for one in arms]
     found = [centre for centre in given if centre is not None]
     return common_centre(study, arms, found) if len(found) == len(arms) else None
 

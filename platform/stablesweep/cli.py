@@ -145,6 +145,8 @@ def plan(study: str, home: Path | None, settings: Sequence[str], calibrate: bool
     # To the error stream, so that the plan alone goes into a file or a pipe.
     times = measure_times(loaded, planned, found, Console(stderr=True)) if calibrate else None
     click.echo(render_plan(planned, times))
+    if calibrate and times is None:
+        click.echo(f"Nothing was timed: {planned.uncounted or 'no trial is left to train'}.", err=True)
 
 
 @main.command()

@@ -232,7 +232,9 @@ def optimizer_share(name: str, hyperparameters: Mapping[str, HyperparameterValue
 
     from trainables import create_optimizer
 
-    layer = torch.nn.Linear(64, 64, bias=False)
+    # The initial weights of a real one would be drawn from the global generator.
+    layer = torch.nn.Linear(64, 64, bias=False, device="meta")
+    layer.weight = torch.nn.Parameter(torch.ones(64, 64))
     layer.weight.grad = torch.ones_like(layer.weight)
     try:
         optimizer = create_optimizer(name, layer, hyperparameters)

@@ -114,13 +114,13 @@ def _searched_trials(study: Study, arm: Arm, phase: SearchPhase) -> Iterator[Tri
 
 
 def _drawn_trials(study: Study, phase: StabilityPhase) -> Iterator[Trial]:
-    names = {arm.name: _drawn_names(study, arm, phase) for arm in study.arms}
+    names = {arm.name: _drawn_names(study, arm) for arm in study.arms}
     # One order for all arms: a dimension's place decides its coordinates in a Sobol or Halton sequence.
     every = list(dict.fromkeys(name for own in names.values() for name in own))
     shared = [] if phase.draws is None else unit_points(phase.sampler, every, seed=study.seed, draws=phase.draws)
     for arm in study.arms:
-        points = shared if phase.points is None else grid_points(_drawn_space(study, arm, phase), points_of(study, arm))
-        space = _known_space(study, arm, phase)
+        points = shared if phase.points is None else grid_points(_drawn_space(study, arm), points_of(study, arm))
+        space = _known_space(study, arm)
         for draw, point in enumerate(points):
             unit = {name: point[name] for name in names[arm.name]}
             yield _trial(
@@ -135,26 +135,26 @@ def _drawn_trials(study: Study, phase: StabilityPhase) -> Iterator[Trial]:
             )
 
 
-def _drawn_space(study: Study, arm: Arm, phase: StabilityPhase) -> SearchSpace:
+def _drawn_space(study: Study, arm: Arm) -> SearchSpace:
     """The arm's space, or where its centre is still to be found one with the same dimensions."""
-    return _known_space(study, arm, phase) or study.space_of(arm)
+    return _known_space(study, arm) or study.space_of(arm)
 
 
-def _drawn_names(study: Study, arm: Arm, phase: StabilityPhase) -> list[str]:
-    return list(_drawn_space(study, arm, phase))
+def _drawn_names(study: Study, arm: Arm) -> list[str]:
+    return list(_drawn_space(study, arm))
 
 
-def _known_space(study: Study, arm: Arm, phase: StabilityPhase) -> SearchSpace | None:
+def _known_space(study: Study, arm: Arm) -> SearchSpace | None:
     """What the draws are mapped into, if that is known before anything runs."""
     if study.draws_around == "space":
         return study.stability_space(arm, None)
-    centre = known_centre(study, arm, phase.epochs, study.draws_around)
+    centre = known_centre(study, arm, STABILITY, study.draws_around)
     return None if centre is None else study.stability_space(arm, centre)
 
 
 def _reference_trials(study: Study, arm: Arm, phase: StabilityPhase) -> Iterator[Trial]:
     around = "family" if study.draws_around == "family" else "arm"
-    centre = known_centre(study, arm, phase.epochs, around)
+    centre = known_centre(study, arm, STABILITY, around)
     for replicate in range(study.references):
         yield _fixed_trial(study, arm, REFERENCE, phase.epochs, replicate, centre)
 
@@ -166,7 +166,7 @@ def _fixed_trials(study: Study, arm: Arm, phase_name: str, phase: FixedPhase) ->
         if isinstance(phase.at, dict):
             setting = setting_of(phase.at, arm)
         elif kind == "centre":
-            setting = known_centre(study, arm, epochs, "arm")
+            setting = known_centre(study, arm, phase_name, "arm")
         yield _fixed_trial(study, arm, phase_name, epochs, replicate, setting)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dashboards.edf import dkw_half_width
 from dashboards.selection import LENGTH, PEAK, REFERENCE, SEARCH, STABILITY
 from search_spaces import SearchSpace
 from stablesweep.arms import Arm
@@ -55,8 +54,6 @@ class Plan:
     """Rounds of suggestions of each arm's search, one after the other; 0 without one."""
     pruning: bool
     """Whether the search ends trials before their last epoch."""
-    half_width: float | None
-    """Of the 95 % band around the EDF of the arm with the fewest draws, a share; None without draws."""
     uncounted: str
     """Why images, operations and checkpoints are unknown; empty if they are not."""
     packs_at_once: int
@@ -97,7 +94,6 @@ def make_plan(study: Study, home: Home, found: FoundData | None = None) -> Plan:
         for phase, arm in dict.fromkeys((trial.phase, trial.arm) for trial in _in_order(study, trials))
     )
     search = study.phases.search
-    drawn = [arm.trials for arm in arms if arm.phase == STABILITY]
     return Plan(
         study=study.name,
         home=home,
@@ -106,7 +102,6 @@ def make_plan(study: Study, home: Home, found: FoundData | None = None) -> Plan:
         pack_size=study.pack.size,
         search_rounds=0 if search is None else -(-search.draws // search.at_once),
         pruning=search is not None and search.pruning is not None,
-        half_width=dkw_half_width(min(drawn), 0.95) if drawn else None,
         uncounted=uncounted,
         packs_at_once=at_once,
         checkpoint_bytes=_most_bytes(list(sizes.values()), at_once),
@@ -213,7 +208,7 @@ def _settings(study: Study, arm: Arm, trial: Trial) -> str:
         best = trial.phase in study.phases.fixed() and study.setting_kind(trial.phase) == "best"
         return "the best setting found" if best else "around the centre" if trial.phase == STABILITY else "the centre"
     if trial.phase == STABILITY and study.phases.stability is not None:
-        centre = known_centre(study, arm, trial.epochs, study.draws_around)
+        centre = known_centre(study, arm, STABILITY, study.draws_around)
         return "around the centre" if centre is None else _intervals(study.stability_space(arm, centre))
     return ", ".join(f"{name} {_number(value)}" for name, value in trial.hyperparameters.items())
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PAPER_FACTOR = 32
 """Upper over lower end of the paper's intervals, arXiv:2106.14881 section 5.3: 4 times the centre over an eighth of it."""
+PAPER_NARROWEST = 25
+"""A smaller factor is narrower than any interval of the paper: rounded as in its Table 4, they span factors of 27 to 40."""
 NARROW_FACTOR = 8
 """An interval of a smaller factor hardly asks how carefully a value must be chosen. Own."""
 WIDE_UNIFORM_FACTOR = 100
@@ -61,7 +63,7 @@ def remarks(
         *(_pack_warnings(study, packs, at_once) if sum(len(pack.trials) for pack in packs) == len(trials) else ()),
     ]
     notes = [
-        *_band_notes(study),
+        *_band_notes(study, trials),
         *_interval_notes(study),
         *_phase_notes(study, trials),
         *_machine_notes(study, at_once),
@@ -156,7 +158,7 @@ def _is_wide(name: str, node: Uniform) -> bool:
 def _interval_notes(study: Study) -> Iterator[str]:
     if study.phases.stability is None or study.draws_around != "space":
         return
-    narrow = {name for name, _, factor in _factors(study) if NARROW_FACTOR <= factor < PAPER_FACTOR * (1 - 1e-9)}
+    narrow = {name for name, _, factor in _factors(study) if NARROW_FACTOR <= factor < PAPER_NARROWEST}
     narrow &= {"lr", "weight_decay"}
     if narrow:
         yield (
@@ -169,13 +171,12 @@ def _draws_warnings(study: Study, trials: Sequence[Trial]) -> Iterator[str]:
     phase = study.phases.stability
     if phase is None:
         return
-    fewest = min(Counter(trial.arm for trial in trials if trial.phase == STABILITY).values())
-    width, enough = dkw_half_width(fewest, 0.95), _draws_for(WIDE_BAND)
+    fewest = _fewest_draws(trials)
+    width, key = dkw_half_width(fewest, 0.95), "draws" if phase.points is None else "points"
     if width > WIDE_BAND:
-        key = "draws" if phase.points is None else "points"
         yield (
-            f"phases.stability.{key}: {fewest} draws know an EDF to ± {100 * width:.0f} points only (95 %); "
-            f"{enough} draws give ± {100 * WIDE_BAND:.0f}, {_draws_for(WIDE_BAND / 2)} give ± {50 * WIDE_BAND:.0f}"
+            f"phases.stability.{key}: {_known_to(fewest)}; {_draws_for(WIDE_BAND)} draws give ± {100 * WIDE_BAND:.0f}, "
+            f"{_draws_for(WIDE_BAND / 2)} give ± {50 * WIDE_BAND:.0f}"
         )
     if phase.sampler == "sobol" and fewest & (fewest - 1):
         below = 1 << (fewest.bit_length() - 1)
@@ -190,9 +191,22 @@ def _draws_for(half_width: float) -> int:
     return math.ceil(math.log(2 / 0.05) / (2 * half_width**2))
 
 
-def _band_notes(study: Study) -> Iterator[str]:
+def _fewest_draws(trials: Sequence[Trial]) -> int:
+    return min(Counter(trial.arm for trial in trials if trial.phase == STABILITY).values())
+
+
+def _known_to(draws: int) -> str:
+    return f"with {draws} draws an EDF is known to ± {100 * dkw_half_width(draws, 0.95):.0f} points (DKW band, 95 %)"
+
+
+def _band_notes(study: Study, trials: Sequence[Trial]) -> Iterator[str]:
     phase = study.phases.stability
-    if phase is not None and phase.sampler != "random":
+    if phase is None:
+        return
+    fewest = _fewest_draws(trials)
+    if dkw_half_width(fewest, 0.95) <= WIDE_BAND:
+        yield _capital(_known_to(fewest))
+    if phase.sampler != "random":
         wider = "can be too narrow over three or more dimensions" if phase.sampler == "grid" else "is usually too wide"
         yield (
             f"The band around an EDF is proven for independent draws; for the sampler {phase.sampler} it {wider}, see "
@@ -253,8 +267,8 @@ def _pack_warnings(study: Study, packs: Sequence[TrialPack], at_once: int) -> It
     if count > size and 0 < left_over <= size / 4:
         better = math.ceil(count / (count // size))
         yield (
-            f"pack.size: {size} leaves {left_over} of an arm's {count} trials for a pack of their own; {better} makes "
-            f"{count // size} packs an arm of equal size"
+            f"pack.size: {size} leaves {left_over} of an arm's {count} trials to a pack of their own, which takes a whole start; "
+            f"--set pack.size={better} leaves none"
         )
     if packs and len(packs) < at_once and not study.phases.search and (smaller := _filling_size(packs, at_once)):
         yield (
@@ -295,12 +309,16 @@ def _machine_notes(study: Study, at_once: int) -> Iterator[str]:
     if not at_once:
         pack = study.pack
         each = f"{pack.workers} times " if pack.workers > 1 else ""
-        gpus = f" and {pack.gpus:g} GPUs" if pack.gpus else ""
-        yield f"This machine cannot train one of these packs, each asks for {each}{pack.cpus:g} CPUs{gpus}: run on a Ray cluster that can"
+        gpus = f" and {pack.gpus:g} GPU{'s' if pack.gpus > 1 else ''}" if pack.gpus else ""
+        yield f"This machine cannot train one of these packs, each asks for {each}{pack.cpus:g} CPU{'s' if pack.cpus > 1 else ''}{gpus}: run on a Ray cluster that can"
 
 
 def _named(arms: Sequence[str]) -> str:
     return arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dashboards.formats import duration
 from dashboards.selection import REFERENCE
 from dashboards.terminal import text_table
-from stablesweep.calibration import Calibration
+from stablesweep.calibration import Calibration, Speed
 from stablesweep.estimate import Work
 from stablesweep.plan import ArmPlan, Plan
 from stablesweep.plan_times import Times
@@ -27,7 +27,7 @@ def render_plan(plan: Plan, times: Times | None = None) -> str:
         _arm_table(plan),
         _spaces(plan.arms),
         "\n".join(_wrapped(line) for line in _totals(plan)),
-        *([_times(times)] if times is not None else []),
+        *([_times(plan, times)] if times is not None else []),
         *_remarks(plan),
     ]
     return "\n\n".join(blocks)
@@ -87,8 +87,6 @@ def _totals(plan: Plan) -> Iterator[str]:
     )
     if plan.search_rounds:
         yield f"Each arm's search has {plan.search_rounds} rounds, one after the other; the phases that need its centre follow."
-    if plan.half_width is not None:
-        yield f"With so many draws an EDF is known to ± {100 * plan.half_width:.0f} points (DKW band, 95 %)."
     if plan.uncounted:
         yield f"Images, PFLOP and checkpoints are unknown here: {plan.uncounted}."
     else:
@@ -109,17 +107,22 @@ def _disk(plan: Plan) -> Iterator[str]:
         )
 
 
-def _times(times: Times) -> str:
+def _times(plan: Plan, times: Times) -> str:
     calibration = times.calibration
     rows = [
-        [_short(arm), _seconds(times.trial_epoch_s[arm]), _hours(seconds), str(calibration.speeds[arm].batch_size)]
-        for arm, seconds in times.by_arm.items()
+        [_short(arm), _seconds(times.trial_epoch_s[arm]), _hours(times.by_arm[arm]), _batch(calibration.speeds[arm])]
+        for arm in dict.fromkeys(arm.arm for arm in plan.arms)
+        if arm in times.by_arm
     ]
     lines = [f"{_short(arm)}: not timed ({reason})." for arm, reason in calibration.failures.items()]
     if rows:
-        table = text_table(["measured here", "a trial's epoch", "all of it", "batch timed"], rows)
+        table = text_table(["measured here", "a trial's epoch", "all of it", "batches timed"], rows)
         lines = [table, *lines, *_total_time(times, calibration)]
     return "\n".join(line if "\n" in line else _wrapped(line) for line in lines)
+
+
+def _batch(speed: Speed) -> str:
+    return f"{speed.batch_size} images"
 
 
 def _total_time(times: Times, calibration: Calibration) -> Iterator[str]:

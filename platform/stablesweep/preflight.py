@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dashboards.selection import STABILITY
 from search_spaces import HyperparameterValue, SearchSpace
 from stablesweep.arms import Arm, setting_of
 from stablesweep.centres import known_centre
@@ -47,9 +48,10 @@ def dataset_options(study: Study) -> dict[str, Any]:
 
 def settings_to_try(study: Study, arm: Arm) -> Iterator[dict[str, HyperparameterValue]]:
     """Settings that stand for all that the arm may be trained with: given ones, and corners of its spaces."""
-    for phase in study.phases.fixed().values():
-        if isinstance(phase.at, dict):
-            yield setting_of(phase.at, arm)
+    for name, phase in study.phases.fixed().items():
+        centre = known_centre(study, arm, name, "arm") if study.setting_kind(name) == "centre" else None
+        if isinstance(phase.at, dict) or centre is not None:
+            yield dict(centre or setting_of(phase.at, arm))
     for space in _spaces(study, arm):
         yield from (space.from_unit(dict.fromkeys(space, unit)) for unit in CORNERS)
 
@@ -59,7 +61,7 @@ def _spaces(study: Study, arm: Arm) -> Iterator[SearchSpace]:
     if study.space and (study.phases.search is not None or stability is not None):
         yield study.space_of(arm)
     if stability is not None and study.draws_around != "space":
-        centre = known_centre(study, arm, stability.epochs, study.draws_around)
+        centre = known_centre(study, arm, STABILITY, study.draws_around)
         if centre is not None:
             yield study.stability_space(arm, centre)
 

@@ -1,5 +1,6 @@
 """What a study found: tables, statistics and the report, read from MLflow."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from dashboards.tracking import StudyRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """The results of one study as MLflow has them now.
 
@@ -27,6 +28,18 @@ class Results:
 
     record: "StudyRecord"
     home: Home
+
+    def __repr__(self) -> str:
+        statuses = Counter(self.trials["status"].to_pylist())
+        counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+        return (
+            f"<Results of {self.record.study}: {self.trials.num_rows} trials ({counts}); print() shows what they say>"
+        )
+
+    def __str__(self) -> str:
+        from dashboards.summary import render_summary
+
+        return render_summary(self.summary())
 
     @property
     def trials(self) -> "pa.Table":

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
-from dashboards.selection import LENGTH
+from dashboards.selection import LENGTH, PEAK, STABILITY
 from search_spaces import (
     PAPER_BATCH_SIZE,
     Distribution,
@@ -28,6 +28,8 @@ from trainables.recipes.recipe import Recipe
 from trainables.registry import model_names, require_dataset, require_model, require_trainable
 
 MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}$"
+PAPER_EPOCHS = {PEAK: 400}
+"""By phase, the length of training whose best values in the paper count; 50 epochs in all others."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
@@ -252,12 +254,12 @@ class Study(Strict):
         """The space of one arm. Raises SpaceError if the study gives none for it, or the dimensions do not fit each other."""
         return SearchSpace(self.dimensions_of(arm))
 
-    def given_centre(self, arm: Arm, epochs: int) -> dict[str, Value] | None:
+    def given_centre(self, arm: Arm, phase: str) -> dict[str, Value] | None:
         """The centre of an arm where no search finds it: the study's own, or the paper's; None if neither has one.
 
         Args:
             arm: The arm.
-            epochs: Length of the training: the paper trains longer ones with other values.
+            phase: The phase that asks. The paper's leaderboard (``peak``) has other values than its other figures.
         """
         if self.phases.search is not None:
             return None
@@ -266,7 +268,7 @@ class Study(Strict):
             return own or None
         if (self.recipe.lr_batch_size or self.recipe.batch_size) != PAPER_BATCH_SIZE:
             return None
-        paper = paper_centre(self.model_of(arm).base, arm.optimizer, epochs)
+        paper = paper_centre(self.model_of(arm).base, arm.optimizer, PAPER_EPOCHS.get(phase, 50))
         return None if paper is None else {**paper}
 
     def family_of(self, arm: Arm) -> str:
@@ -305,7 +307,7 @@ class Study(Strict):
             return 0
         if phase.reference is not None:
             return phase.reference
-        has_centre = self.phases.search is not None or all(self.given_centre(arm, phase.epochs) for arm in self.arms)
+        has_centre = self.phases.search is not None or all(self.given_centre(arm, STABILITY) for arm in self.arms)
         return int(has_centre and self.draws_around != "space")
 
     def setting_kind(self, phase_name: str) -> str:
@@ -324,21 +326,18 @@ class Study(Strict):
         for arm in self.arms:
             if draws or (self.phases.stability is not None and self.space):
                 yield from (("space", arm, name, value) for name, value in self.space_of(arm).example().items())
-            for epochs, key in self._centre_uses():
-                centre = self.given_centre(arm, epochs) or {}
-                yield from ((key, arm, name, value) for name, value in centre.items())
+            for phase_name in self._phases_at_centres():
+                centre = self.given_centre(arm, phase_name) or {}
+                yield from (("centre", arm, name, value) for name, value in centre.items())
             for phase_name, phase in self.phases.fixed().items():
                 if isinstance(phase.at, dict):
                     values = setting_of(phase.at, arm)
                     yield from ((f"phases.{phase_name}.at", arm, name, value) for name, value in values.items())
 
-    def _centre_uses(self) -> Iterator[tuple[int, str]]:
-        stability = self.phases.stability
-        if stability is not None and (self.draws_around != "space" or self.references):
-            yield stability.epochs, "centre"
-        for name, phase in self.phases.fixed().items():
-            if self.setting_kind(name) == "centre":
-                yield from ((epochs, "centre") for epochs in phase.epochs)
+    def _phases_at_centres(self) -> Iterator[str]:
+        if self.phases.stability is not None and (self.draws_around != "space" or self.references):
+            yield STABILITY
+        yield from (name for name in self.phases.fixed() if self.setting_kind(name) == "centre")
 
     def to_config(self) -> dict[str, Any]:
         """The study as plain values; :class:`Study` reads it back."""

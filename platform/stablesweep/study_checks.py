@@ -147,10 +147,8 @@ def _check_points(study: "Study") -> None:
 
 
 def _grid_space(study: "Study", arm: Arm) -> SearchSpace:
-    phase = study.phases.stability
-    assert phase is not None
     dimensions = study.dimensions_of(arm)
-    return SearchSpace(dimensions) if dimensions else study.stability_space(arm, study.given_centre(arm, phase.epochs))
+    return SearchSpace(dimensions) if dimensions else study.stability_space(arm, study.given_centre(arm, STABILITY))
 
 
 def points_of(study: "Study", arm: Arm) -> int | dict[str, int]:
@@ -169,39 +167,38 @@ def _check_feeds(study: "Study") -> None:
     stability = study.phases.stability
     if study.phases.search is not None and study.centre:
         raise ValueError("centre: the phase search finds it; remove one of the two")
-    if stability is not None and stability.around is None and _lacks_space_and_centre(study, stability.epochs):
+    if stability is not None and stability.around is None and _lacks_space_and_centre(study):
         raise ValueError(
             "space: this key is missing; add it, the phase stability draws from it (or give a centre to draw around)"
         )
     if stability is not None and study.draws_around != "space":
-        _require_centres(study, "phases.stability.around", [stability.epochs])
+        _require_centres(study, "phases.stability.around", STABILITY)
     if stability is not None and study.references:
-        _require_centres(study, "phases.stability.reference", [stability.epochs])
-    for name, phase in study.phases.fixed().items():
+        _require_centres(study, "phases.stability.reference", STABILITY)
+    for name in study.phases.fixed():
         kind = study.setting_kind(name)
         if kind == "best" and study.phases.search is None and stability is None:
             raise ValueError(
                 f"phases.{name}.at: there is no phase search or stability to find the best setting; give one"
             )
         if kind == "centre":
-            _require_centres(study, f"phases.{name}.at", phase.epochs)
+            _require_centres(study, f"phases.{name}.at", name)
 
 
-def _lacks_space_and_centre(study: "Study", epochs: int) -> bool:
+def _lacks_space_and_centre(study: "Study") -> bool:
     if study.space or study.phases.search is not None:
         return False
-    return any(study.given_centre(arm, epochs) is None for arm in study.arms)
+    return any(study.given_centre(arm, STABILITY) is None for arm in study.arms)
 
 
-def _require_centres(study: "Study", key: str, lengths: Iterable[int]) -> None:
+def _require_centres(study: "Study", key: str, phase: str) -> None:
     if study.phases.search is not None:
         return
     for arm in study.arms:
-        for epochs in lengths:
-            if study.given_centre(arm, epochs) is None:
-                raise ValueError(
-                    f"{key}: no centre is known for the arm {arm.name}; add the phase search, or the key centre, or write values"
-                )
+        if study.given_centre(arm, phase) is None:
+            raise ValueError(
+                f"{key}: no centre is known for the arm {arm.name}; add the phase search, or the key centre, or write values"
+            )
 
 
 def _check_settings(study: "Study") -> None:
