@@ -164,7 +164,8 @@ def dkw_half_width(n: int, confidence: float) -> float:
     """Half width of the simultaneous band around the EDF of ``n`` independent draws: sqrt(ln(2 / alpha) / (2 n)).
 
     ``alpha`` is 1 - ``confidence``. P(sup |F_n - F| > half width) <= alpha for every F and n. For the more even
-    Sobol, Halton and grid draws the inequality is not proven; the band is then usually wider than needed.
+    Sobol and Halton draws the inequality is not proven; the band is then usually wider than needed. For a grid it can be
+    too narrow: with k points per dimension F_n may be 1 / (2 k) away from F, however many dimensions make n large.
 
     Raises:
         ValueError: If ``n`` is below 1 or ``confidence`` is not in (0, 1).

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
         SearchSpace,
         Uniform,
         around,
+        from_optuna,
+        from_ray_tune,
         named_space,
         register_distribution,
+        to_optuna,
+        to_ray_tune,
     )
     from stablesweep.api import run
     from stablesweep.arms import Arm
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from stablesweep.study import Dataset, ModelDefinition, Pack, Study, TrainableDefinition
     from stablesweep.study_file import load_study
     from trainables import (
+        CustomPack,
+        ImageData,
         Member,
         Recipe,
         TrainingContext,
@@ -55,8 +61,12 @@ _MODULES = {
         "SearchSpace",
         "Uniform",
         "around",
+        "from_optuna",
+        "from_ray_tune",
         "named_space",
         "register_distribution",
+        "to_optuna",
+        "to_ray_tune",
     ),
     "stablesweep.api": ("run",),
     "stablesweep.arms": ("Arm",),
@@ -65,6 +75,8 @@ _MODULES = {
     "stablesweep.study": ("Dataset", "ModelDefinition", "Pack", "Study", "TrainableDefinition"),
     "stablesweep.study_file": ("load_study",),
     "trainables": (
+        "CustomPack",
+        "ImageData",
         "Member",
         "Recipe",
         "TrainingContext",
@@ -83,9 +95,11 @@ __all__ = [
     "Choice",
     "Conditional",
     "Constant",
+    "CustomPack",
     "Dataset",
     "Distribution",
     "FixedPhase",
+    "ImageData",
     "IntUniform",
     "LogIntUniform",
     "LogUniform",
@@ -104,6 +118,8 @@ __all__ = [
     "TrainingContext",
     "Uniform",
     "around",
+    "from_optuna",
+    "from_ray_tune",
     "load",
     "load_study",
     "named_space",
@@ -114,6 +130,8 @@ __all__ = [
     "register_optimizer",
     "register_trainable",
     "run",
+    "to_optuna",
+    "to_ray_tune",
 ]
 
 

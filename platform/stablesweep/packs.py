@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dashboards.selection import FIXED, REFERENCE, STABILITY
+from dashboards.selection import FIXED
 from stablesweep.ledger import Trial
 from trainables.hyperparameters import shared_values
 
@@ -61,16 +61,14 @@ def make_packs(
 
 
 def _group(trial: Trial, share_batches: bool) -> Group:
-    # A reference run trains as long as the draws of its arm, and so can share their batches.
-    phase = STABILITY if trial.phase == REFERENCE else trial.phase
     shared = shared_values(trial.optimizer, trial.hyperparameters) if share_batches else ()
     digest = hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:8] if shared else ""
-    return phase, trial.arm, trial.epochs, -1 if trial.round is None else trial.round, digest
+    return trial.phase, trial.arm, trial.epochs, -1 if trial.round is None else trial.round, digest
 
 
 def _pack_name(group: Group, first: Trial, number: int) -> str:
     phase, arm, epochs, of_search, digest = group
     # A phase of given settings has several lengths, and a pack has one.
-    parts = [phase, arm, f"e{epochs}" if phase != STABILITY and first.sampler == FIXED else ""]
+    parts = [phase, arm, f"e{epochs}" if first.sampler == FIXED else ""]
     parts += [f"r{of_search:03d}" if of_search >= 0 else "", digest, f"p{number:03d}"]
     return "/".join(part for part in parts if part).replace("/", "~").replace(":", "~")

@@ -27,7 +27,7 @@ class ArmPlan:
     trials: int
     to_train: int
     packs: int
-    """Packs that train here. The trials of ``reference`` share those of ``stability``, which count there."""
+    """Packs that train here."""
     packs_at_least: bool
     """Whether there may be more: settings that follow from results decide which trials can share batches."""
     epochs: tuple[int, ...]

@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from dashboards.formats import duration
-from dashboards.selection import REFERENCE
 from dashboards.terminal import text_table
 from stablesweep.calibration import Calibration, Speed
 from stablesweep.estimate import Work
@@ -51,7 +50,7 @@ def _arm_table(plan: Plan) -> str:
 
 
 def _counts(arm: ArmPlan) -> list[str]:
-    packs = "shared" if arm.phase == REFERENCE and not arm.packs and arm.to_train else str(arm.packs)
+    packs = str(arm.packs)
     return [
         arm.phase,
         _short(arm.arm),

@@ -109,7 +109,7 @@ def test_a_good_study_gets_no_warning(tmp_path: Path) -> None:
             "--set pack.size=32",
         ),
         (
-            {"pack": {"size": 64, "cpus": 0.25}},
+            {"pack": {"size": 64, "cpus": 0.25}, "phases": {"stability": {"draws": 64, "epochs": 1, "reference": 0}}},
             "pack.size: 64 makes 2 packs, and this machine can train 8 at the same time",
             "--set pack.size=21 ",
         ),

@@ -209,6 +209,13 @@ def test_a_family_has_one_centre_the_geometric_mean() -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_a_reference_that_comes_after_the_draws_moves_no_trial_to_another_pack() -> None:
+    phases = {**PHASES, "stability": {"draws": 5, "epochs": 3, "reference": 1, "around": "space"}}
+    session = Session(study(phases=phases)).run()
+    assert len(set(session.packs)) == len(session.packs)
+    assert session.outcomes.all_final(trial.key for trial in session.ledger)
+
+
 def test_families_can_be_given() -> None:
     phases = {**PHASES, "stability": {"draws": 4, "epochs": 3, "around": "family"}}
     apart = Session(study(phases=phases, families={"p": ["vit_p_micro"], "c": ["vit_c_micro"]})).run()
