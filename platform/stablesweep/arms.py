@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from search_spaces.values import shown
 from stablesweep.strict import Strict
 
 Value = float | int | str | bool
@@ -20,13 +21,20 @@ class Arm(Strict):
         return f"{self.model}/{self.optimizer}"
 
 
-def setting_of(settings: Mapping[str, Any], arm: Arm) -> dict[str, Value]:
-    """The hyperparameters of one arm: shared ones, then its optimizer's, then its own; the later wins."""
+def setting_of(settings: Mapping[str, Any], arm: Arm, *, keep_whole: bool = False) -> dict[str, Value]:
+    """The hyperparameters of one arm: shared ones, then its optimizer's, then its own; the later wins.
+
+    Args:
+        settings: As a study gives them.
+        arm: The arm.
+        keep_whole: Whether a whole number stays one; else it becomes a float, as optimizers and recipes take any number.
+    """
     values = {name: value for name, value in settings.items() if not isinstance(value, dict)}
     for place in (arm.optimizer, arm.name):
         own = settings.get(place)
         values |= own if isinstance(own, dict) else {}
-    # A hyperparameter is one column: 1 and 0.5 are numbers alike.
+    if keep_whole:
+        return values
     return {name: float(value) if type(value) is int else value for name, value in values.items()}
 
 
@@ -38,8 +46,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """
     for place, node in settings.items():
         for name, value in node.items() if isinstance(node, dict) else [(place, node)]:
+            if not isinstance(name, str) or not isinstance(place, str):
+                # Pydantic takes a ValueError for what a user wrote.
+                raise ValueError(f"{shown(name)} is not the name of a hyperparameter; write a text")  # noqa: TRY004
             if not _is_hyperparameter(name, value):
-                raise ValueError(f"{name}: {value!r} is not a value for it; write a finite number or a text")
+                raise ValueError(f"{name}: {shown(value)} is not a value for it; write a finite number or a text")
 
 
 def _is_hyperparameter(name: str, value: object) -> bool:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from search_spaces import HyperparameterValue
 from stablesweep.arms import Arm
 from stablesweep.estimate import Estimator
-from stablesweep.ledger import Trial
 from stablesweep.model_table import ModelSetting, shown_one_by_one
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 from trainables.text import one_line
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from search_spaces import HyperparameterValue, LogIntUniform, LogUniform, SearchSpace
+from search_spaces import Choice, Distribution, HyperparameterValue, LogIntUniform, LogUniform, SearchSpace, num_values
 from stablesweep.arms import Arm
 from stablesweep.study import Study
 
@@ -27,45 +27,55 @@ def known_centre(study: Study, arm: Arm, phase: str, around: str) -> Setting | N
         around: ``arm``, or ``family`` for the centre that its family has in common.
     """
     arms = family_arms(study, arm) if around == "family" else [arm]
-    given = [study.given_centre(one, phase) for one in arms]
-    found = [centre for centre in given if centre is not None]
-    return common_centre(study, arms, found) if len(found) == len(arms) else None
+    given = {one.name: study.given_centre(one, phase) for one in arms}
+    found = {name: centre for name, centre in given.items() if centre is not None}
+    return common_centre(study, arm, found) if len(found) == len(given) else None
 
 
-def common_centre(study: Study, arms: Sequence[Arm], centres: Sequence[Setting]) -> Setting:
-    """One centre for several arms of a family.
+def common_centre(study: Study, arm: Arm, centres: Mapping[str, Setting]) -> Setting:
+    """The centre of one arm from those of its family.
 
-    Of a dimension on a log scale it has the geometric mean, of another number the arithmetic mean, of all else the value that most of them
-    have. ``lr`` and ``weight_decay`` count as log-scaled where the study has no space.
+    It has the arm's own hyperparameters. Of a dimension on a log scale it is the geometric mean, of another number the arithmetic
+    mean, and where only certain values can be had, that of them which is nearest to the mean; of all else it is the value that most
+    of the arms have. ``lr`` and ``weight_decay`` count as log-scaled where the study has no space.
+
+    Args:
+        study: The study.
+        arm: The arm.
+        centres: By the name of each arm of the family, this one included.
 
     Source: own.
     """
     if len(centres) == 1:
-        return centres[0]
-    dimensions = study.dimensions_of(arms[0])
-    names = list(dict.fromkeys(name for centre in centres for name in centre))
-    common: dict[str, HyperparameterValue] = {}
+        return centres[arm.name]
+    dimensions = study.dimensions_of(arm)
     space = SearchSpace(dimensions) if dimensions else None
-    for name in names if space is None else [*space.order, *(name for name in names if name not in space)]:
-        values = [centre[name] for centre in centres if name in centre]
+    own = list(centres[arm.name]) if space is None else list(space.order)
+    own += [name for name in centres[arm.name] if name not in own]
+    common: dict[str, HyperparameterValue] = {}
+    for name in own:
+        values = [centre[name] for centre in centres.values() if name in centre]
         if values and (space is None or name not in space or space.is_active(name, common)):
-            common[name] = _middle(values, _is_logarithmic(name, space))
-    return {name: common[name] for name in names if name in common}
+            common[name] = _middle(
+                values, None if space is None or name not in space else space.distribution(name), name
+            )
+    return common
 
 
-def _is_logarithmic(name: str, space: SearchSpace | None) -> bool:
-    if space is not None and name in space:
-        return isinstance(space.distribution(name), LogUniform | LogIntUniform)
-    return name in ("lr", "weight_decay")
-
-
-def _middle(values: Sequence[HyperparameterValue], logarithmic: bool) -> HyperparameterValue:
+def _middle(values: Sequence[HyperparameterValue], distribution: Distribution | None, name: str) -> HyperparameterValue:
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) < len(values):
+    if len(numbers) < len(values) or isinstance(distribution, Choice):
         return Counter(values).most_common(1)[0][0]
-    whole = all(isinstance(value, int) for value in numbers)
-    if logarithmic and min(numbers) > 0:
-        mean = math.exp(math.fsum(map(math.log, numbers)) / len(numbers))
-    else:
-        mean = math.fsum(numbers) / len(numbers)
-    return round(mean) if whole else mean
+    logarithmic = isinstance(distribution, LogUniform | LogIntUniform)
+    if distribution is None:
+        logarithmic = name in ("lr", "weight_decay")
+    mean = _mean(numbers, logarithmic and min(numbers) > 0)
+    if distribution is not None and num_values(distribution) is not None:
+        return min(sorted(numbers), key=lambda number: abs(number - mean))
+    return round(mean) if all(isinstance(number, int) for number in numbers) else mean
+
+
+def _mean(numbers: Sequence[float], logarithmic: bool) -> float:
+    if logarithmic:
+        return math.exp(math.fsum(map(math.log, numbers)) / len(numbers))
+    return math.fsum(numbers) / len(numbers)

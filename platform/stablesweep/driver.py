@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,15 +18,7 @@ from stablesweep.study import Pack
 
 HEAD = {"node:__internal_head__": 0.001}
 """The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
-WORKER_DIED = "the worker died"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PackFailure:
-    """A pack that Ray gave up."""
-
-    name: str
-    reason: str
+WORKER_DIED = "the process that drove it died"
 
 
 class PackSource(Protocol):
@@ -65,7 +56,6 @@ class PackSearcher(Searcher):
         self._concurrent, self._begun, self._stop = concurrent, begun, stop
         self._names: dict[str, str] = {}
         self._active: set[str] = set()
-        self.failures: list[PackFailure] = []
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """The next pack as a Tune configuration; None to be asked again later; ``FINISHED``."""
@@ -84,10 +74,7 @@ class PackSearcher(Searcher):
         """Note that a pack has ended, and whether Ray gave it up."""
         name = self._names[trial_id]
         self._active.discard(name)
-        if error:
-            self.failures.append(PackFailure(name=name, reason=WORKER_DIED))
-        # After a stop nothing is asked any more, and a pack that was stopped was not given up.
-        self._source.ended(name, WORKER_DIED if error else None)
+        self._source.ended(name, WORKER_DIED if error else (result or {}).get("reason"))
 
     def idle(self) -> bool:
         """Whether no pack trains; one that only waits for its CPU may be there."""
@@ -159,17 +146,12 @@ def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) ->
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         ),
     )
-    trainer.fit()
-    return {"finished": 1, "seconds": time.monotonic() - began}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How the packs went."""
-
-    failures: tuple[PackFailure, ...]
-    pack_seconds: float
-    """From the start to the end of each pack's Train run, summed: training and the starting of processes."""
+    try:
+        trainer.fit()
+        reason = None
+    except Exception as error:  # noqa: BLE001 - Ray Train gives the pack up; why is to be known now, not in the end
+        reason = _last_line(error)
+    return {"finished": 1, "seconds": time.monotonic() - began, "reason": reason}
 
 
 def train_packs(
@@ -181,8 +163,8 @@ def train_packs(
     storage: Path,
     begun: Callable[[], set[str]],
     stop: threading.Event,
-) -> Outcome:
-    """Train packs on the running Ray; returns when all have ended, or after a stop when the started ones have.
+) -> float:
+    """Train packs on the running Ray until all have ended, or after a stop until the started ones have.
 
     Args:
         source: The packs, in the order in which they start.
@@ -192,6 +174,9 @@ def train_packs(
         storage: The folder for checkpoints, one folder a pack in it.
         begun: Names of the packs whose training has begun.
         stop: Set to start no more packs; the workers are told through the mailbox.
+
+    Returns:
+        Seconds from the start to the end of each pack's Train run, summed: training and the starting of processes.
     """
     queue = PackSearcher(source, concurrent, begun, stop)
     trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=str(storage / "train"))
@@ -210,7 +195,7 @@ def train_packs(
             name="tune", storage_path=str(storage), verbose=0, stop=StopWhenIdle(queue, stop)
         ),
     ).fit()
-    return Outcome(failures=_with_reasons(queue.failures, results), pack_seconds=_pack_seconds(results))
+    return _pack_seconds(results)
 
 
 def _trial_name(trial: Any) -> str:
@@ -223,12 +208,6 @@ def _all_results(results: ray.tune.ResultGrid) -> list[ray.tune.Result]:
 
 def _pack_seconds(results: ray.tune.ResultGrid) -> float:
     return float(sum((result.metrics or {}).get("seconds", 0.0) for result in _all_results(results)))
-
-
-def _with_reasons(failures: Sequence[PackFailure], results: ray.tune.ResultGrid) -> tuple[PackFailure, ...]:
-    errors = [(result.config or {}, result.error) for result in _all_results(results) if result.error]
-    reasons = {config["job"].name: _last_line(error) for config, error in errors}
-    return tuple(PackFailure(name=one.name, reason=reasons.get(one.name, one.reason)) for one in failures)
 
 
 def _last_line(error: Exception) -> str:

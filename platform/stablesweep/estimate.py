@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import HyperparameterValue
 from stablesweep.arms import Arm
-from stablesweep.ledger import Trial
 from stablesweep.preflight import dataset_options, settings_to_try
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 
 if TYPE_CHECKING:
     import torch

@@ -60,11 +60,11 @@ def _import_one(name: str) -> None:
         raise ValueError(
             f"there is no module {name!r} in {places}; put {name.split('.')[0]}.py beside the study file, or install it"
         ) from error
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise ValueError(_raised(name, error)) from error
 
 
-def _raised(name: str, error: Exception) -> str:
+def _raised(name: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"the module {name!r} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}{where}"

@@ -1,16 +1,16 @@
 """From packs to jobs: what Ray is handed, with everything that a worker needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dashboards.selection import SEARCH
 from stablesweep.imports import other_entries, user_modules
 from stablesweep.job import PackJob
-from stablesweep.ledger import Trial
 from stablesweep.outcomes import Outcomes
 from stablesweep.packs import TrialPack
 from stablesweep.preflight import dataset_options
 from stablesweep.schedule import Schedule
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 from trainables import Member
 
 
@@ -21,10 +21,11 @@ class JobSource:
         study: The study.
         schedule: Says which pack comes next.
         outcomes: What is known of results: pruning compares with them.
+        flush: Waits until all messages that were sent have been taken in.
     """
 
-    def __init__(self, study: Study, schedule: Schedule, outcomes: Outcomes) -> None:
-        self._study, self._schedule, self._outcomes = study, schedule, outcomes
+    def __init__(self, study: Study, schedule: Schedule, outcomes: Outcomes, flush: Callable[[], None]) -> None:
+        self._study, self._schedule, self._outcomes, self._flush = study, schedule, outcomes, flush
         self._packs: dict[str, TrialPack] = {}
         self._modules, self._entries = user_modules(study.imports), other_entries()
         self._dataset_options = dataset_options(study)
@@ -48,6 +49,8 @@ class JobSource:
 
     def ended(self, name: str, reason: str | None) -> None:
         """Note that a pack has ended, and why Ray gave it up if it did."""
+        if reason is not None:
+            self._flush()
         self._schedule.ended(self._packs[name], reason)
 
     def _job(self, pack: TrialPack) -> PackJob:

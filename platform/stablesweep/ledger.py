@@ -1,29 +1,28 @@
 """The ledger: every trial that a study will run, written before the first one starts."""
 
-import hashlib
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dashboards.selection import FIXED, REFERENCE, SEARCH, STABILITY
-from search_spaces import HyperparameterValue, SearchSpace, grid_points, unit_points
-from stablesweep.arms import Arm, setting_of
-from stablesweep.centres import known_centre
+from search_spaces import HyperparameterValue
 from stablesweep.errors import LedgerError
 from stablesweep.files import write_atomically
-from stablesweep.phases import FixedPhase, SearchPhase, StabilityPhase
+from stablesweep.sources import group_name, source_digest
 from stablesweep.study import Study
-from stablesweep.study_checks import points_of
+from stablesweep.trials import Trial, plan_trials, value_kinds, with_settings
 
+WAY_OUT = "give the study another name, or use another --home"
 HYPERPARAMETERS = b"stablesweep.hyperparameters"
 FINGERPRINT = b"stablesweep.fingerprint"
 MODELS = b"stablesweep.models"
+SETTLED = b"stablesweep.settled"
+"""Schema metadata: what trials were settled with that waited for results, see :class:`Settlement`."""
 UNIT = "unit_"
 
 FIELDS: dict[str, pa.DataType] = {
@@ -44,177 +43,13 @@ OPTIONAL = frozenset({"round"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """One row of the ledger."""
+class Settlement:
+    """How the trials of one arm in one phase were settled; those that come later are settled in the same way."""
 
-    key: str
-    """``phase/arm/draw/replicate``; sorts as the draws do."""
-    phase: str
-    arm: str
-    model: str
-    optimizer: str
-    draw: int
-    seed: int
-    """Seeds the trial's own generator; the same for draw *i* in every arm, so that arms are compared pairwise."""
-    sampler: str
-    epochs: int
-    hyperparameters: Mapping[str, HyperparameterValue]
-    """Empty until it is settled: what an earlier phase, or earlier rounds of a search, still have to find."""
-    unit: Mapping[str, float]
-    """The draw as a point of the unit cube; empty where the setting is no draw."""
-    round: int | None = None
-    """In a search: trials of one round are suggested together, before the results of any of them."""
-
-    @property
-    def replicate(self) -> int:
-        """Counts the seeds of one setting, from 0."""
-        return int(self.key.rpartition("/")[2])
-
-    @property
-    def settled(self) -> bool:
-        """Whether its hyperparameters are known."""
-        return bool(self.hyperparameters)
-
-
-def trial_seed(study_seed: int, draw: int, replicate: int) -> int:
-    """The seed of a trial: 31 bits of a digest of (study seed, draw, replicate). Source: own."""
-    text = f"stablesweep trial seed\0{study_seed}\0{draw}\0{replicate}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
-def trial_key(phase: str, arm: str, draw: int, replicate: int = 0) -> str:
-    """``phase/arm/draw/replicate``, the draw with leading zeros."""
-    return f"{phase}/{arm}/{draw:06d}/{replicate}"
-
-
-def _trial(arm: Arm, phase: str, draw: int, replicate: int = 0, **values: Any) -> Trial:
-    named: dict[str, Any] = {
-        "phase": phase,
-        "arm": arm.name,
-        "model": arm.model,
-        "optimizer": arm.optimizer,
-        "draw": draw,
-    }
-    return Trial(key=trial_key(phase, arm.name, draw, replicate), **named, **values)
-
-
-def _searched_trials(study: Study, arm: Arm, phase: SearchPhase) -> Iterator[Trial]:
-    for draw in range(phase.draws):
-        yield _trial(
-            arm,
-            SEARCH,
-            draw,
-            seed=trial_seed(study.seed, draw, 0),
-            sampler=phase.sampler_name,
-            epochs=phase.epochs,
-            hyperparameters={},
-            unit={},
-            round=draw // phase.at_once,
-        )
-
-
-def _drawn_trials(study: Study, phase: StabilityPhase) -> Iterator[Trial]:
-    names = {arm.name: _drawn_names(study, arm) for arm in study.arms}
-    # One order for all arms: a dimension's place decides its coordinates in a Sobol or Halton sequence.
-    every = list(dict.fromkeys(name for own in names.values() for name in own))
-    shared = [] if phase.draws is None else unit_points(phase.sampler, every, seed=study.seed, draws=phase.draws)
-    for arm in study.arms:
-        points = shared if phase.points is None else grid_points(_drawn_space(study, arm), points_of(study, arm))
-        space = _known_space(study, arm)
-        for draw, point in enumerate(points):
-            unit = {name: point[name] for name in names[arm.name]}
-            yield _trial(
-                arm,
-                STABILITY,
-                draw,
-                seed=trial_seed(study.seed, draw, 0),
-                sampler=phase.sampler,
-                epochs=phase.epochs,
-                hyperparameters={} if space is None else space.from_unit(unit),
-                unit=unit,
-            )
-
-
-def _drawn_space(study: Study, arm: Arm) -> SearchSpace:
-    """The arm's space, or where its centre is still to be found one with the same dimensions."""
-    return _known_space(study, arm) or study.space_of(arm)
-
-
-def _drawn_names(study: Study, arm: Arm) -> list[str]:
-    return list(_drawn_space(study, arm))
-
-
-def _known_space(study: Study, arm: Arm) -> SearchSpace | None:
-    """What the draws are mapped into, if that is known before anything runs."""
-    if study.draws_around == "space":
-        return study.stability_space(arm, None)
-    centre = known_centre(study, arm, STABILITY, study.draws_around)
-    return None if centre is None else study.stability_space(arm, centre)
-
-
-def _reference_trials(study: Study, arm: Arm, phase: StabilityPhase) -> Iterator[Trial]:
-    around = "family" if study.draws_around == "family" else "arm"
-    centre = known_centre(study, arm, STABILITY, around)
-    for replicate in range(study.references):
-        yield _fixed_trial(study, arm, REFERENCE, phase.epochs, replicate, centre)
-
-
-def _fixed_trials(study: Study, arm: Arm, phase_name: str, phase: FixedPhase) -> Iterator[Trial]:
-    for epochs, replicate in itertools.product(phase.epochs, range(phase.seeds)):
-        kind = study.setting_kind(phase_name)
-        setting: Mapping[str, HyperparameterValue] | None = None
-        if isinstance(phase.at, dict):
-            setting = setting_of(phase.at, arm)
-        elif kind == "centre":
-            setting = known_centre(study, arm, phase_name, "arm")
-        yield _fixed_trial(study, arm, phase_name, epochs, replicate, setting)
-
-
-def _fixed_trial(
-    study: Study,
-    arm: Arm,
-    phase_name: str,
-    epochs: int,
-    replicate: int,
-    setting: Mapping[str, HyperparameterValue] | None,
-) -> Trial:
-    """One setting: the length takes the place of the draw, so that a length more or less moves no other trial."""
-    return _trial(
-        arm,
-        phase_name,
-        epochs,
-        replicate,
-        seed=trial_seed(study.seed, 0, replicate),
-        sampler=FIXED,
-        epochs=epochs,
-        hyperparameters=setting or {},
-        unit={},
-    )
-
-
-def plan_trials(study: Study) -> list[Trial]:
-    """All trials of a study, sorted by key; those that wait for a phase before them are not settled.
-
-    Draw *i* is the same unit point in every arm; more draws, arms, dimensions, lengths or seeds change no earlier trial.
-    """
-    trials: list[Trial] = []
-    search, stability = study.phases.search, study.phases.stability
-    if stability is not None:
-        trials.extend(_drawn_trials(study, stability))
-    for arm in study.arms:
-        if search is not None:
-            trials.extend(_searched_trials(study, arm, search))
-        if stability is not None:
-            trials.extend(_reference_trials(study, arm, stability))
-        for name, phase in study.phases.fixed().items():
-            trials.extend(_fixed_trials(study, arm, name, phase))
-    return sorted(trials, key=lambda trial: trial.key)
-
-
-def with_settings(trials: Sequence[Trial], settled: Iterable[Trial]) -> list[Trial]:
-    """The trials, those not settled with the hyperparameters that ``settled`` has for their keys."""
-    known = {trial.key: trial.hyperparameters for trial in settled if trial.settled}
-    return [trial if trial.settled else replace(trial, hyperparameters=known.get(trial.key, {})) for trial in trials]
+    source: str
+    """A digest of what decided it, apart from results."""
+    setting: Mapping[str, HyperparameterValue]
+    """The centre or the best setting that was used; empty of a search."""
 
 
 def _column_type(kinds: set[type]) -> pa.DataType:
@@ -223,9 +58,15 @@ def _column_type(kinds: set[type]) -> pa.DataType:
     return {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}[kinds.pop()]
 
 
-def to_table(study: Study, trials: list[Trial]) -> pa.Table:
-    """The ledger as an Arrow table: :data:`FIELDS`, one column a hyperparameter, then ``unit_<name>``."""
-    kinds = _kinds(study, trials)
+def to_table(study: Study, trials: list[Trial], settlements: Mapping[str, Settlement] | None = None) -> pa.Table:
+    """The ledger as an Arrow table: :data:`FIELDS`, one column a hyperparameter, then ``unit_<name>``.
+
+    Args:
+        study: The study.
+        trials: Its trials.
+        settlements: How groups of them were settled, by :func:`stablesweep.sources.group_name`.
+    """
+    kinds = value_kinds(study, trials)
     names = list(kinds)
     columns: dict[str, pa.Array] = {}
     for field, kind in FIELDS.items():
@@ -243,19 +84,9 @@ def to_table(study: Study, trials: list[Trial]) -> pa.Table:
         HYPERPARAMETERS: json.dumps(names),
         FINGERPRINT: study.fingerprint(),
         MODELS: json.dumps(models, sort_keys=True),
+        SETTLED: json.dumps({name: asdict(one) for name, one in sorted((settlements or {}).items())}),
     }
     return pa.table(columns).replace_schema_metadata(metadata)
-
-
-def _kinds(study: Study, trials: Sequence[Trial]) -> dict[str, set[type]]:
-    """Every hyperparameter that a trial has or may still get, in order, and the types of its values."""
-    kinds: dict[str, set[type]] = {}
-    for _, _, name, value in sorted(study.examples(), key=lambda example: example[1].name):
-        kinds.setdefault(name, set()).add(type(value))
-    for trial in trials:
-        for name, value in trial.hyperparameters.items():
-            kinds.setdefault(name, set()).add(type(value))
-    return kinds
 
 
 def hyperparameter_names(ledger: pa.Table) -> list[str]:
@@ -313,7 +144,8 @@ def write_ledger(path: Path, study: Study) -> pa.Table:
     trials = plan_trials(study)
     if path.exists():
         before = read_ledger(path)
-        table = to_table(study, with_settings(trials, to_trials(before)))
+        settlements = read_settlements(before)
+        table = to_table(study, continued(str(path), study, trials, before), settlements)
         check_extension(str(path), before, table)
         if before.equals(table, check_metadata=True):
             return before
@@ -321,6 +153,59 @@ def write_ledger(path: Path, study: Study) -> pa.Table:
         table = to_table(study, trials)
     save_ledger(path, table)
     return table
+
+
+def read_settlements(ledger: pa.Table) -> dict[str, Settlement]:
+    """How groups of trials were settled, by :func:`stablesweep.sources.group_name`."""
+    values = json.loads((ledger.schema.metadata or {}).get(SETTLED, b"{}"))
+    return {name: Settlement(**one) for name, one in values.items()}
+
+
+def continued(where: str, study: Study, planned: Sequence[Trial], before: pa.Table) -> list[Trial]:
+    """The planned trials with what a ledger knows of them: the settings that waited for results, and the rounds of searches.
+
+    Args:
+        where: What the message calls ``before``.
+        study: The study.
+        planned: Its trials, as planned.
+        before: The ledger that is there.
+
+    Raises:
+        LedgerError: If the study would now settle such trials in another way.
+    """
+    known = {trial.key: trial for trial in to_trials(before)}
+    settlements, arms = read_settlements(before), {arm.name: arm for arm in study.arms}
+    for trial in planned:
+        old = known.get(trial.key)
+        if old is not None and old.settled and not trial.settled:
+            found = settlements.get(group_name(trial.phase, trial.arm))
+            if found is None or found.source != source_digest(study, trial.phase, arms[trial.arm]):
+                raise LedgerError(
+                    f"{where}: the trials of {trial.arm} in the phase {trial.phase} got their settings in another way (from another "
+                    f"space, sampler, centre or place to draw around); {WAY_OUT}."
+                )
+    return with_settings(_with_rounds(study, planned, known), known.values())
+
+
+def _with_rounds(study: Study, planned: Sequence[Trial], known: Mapping[str, Trial]) -> list[Trial]:
+    """Trials that are new in a search begin a new round: the sampler is asked again as it was asked the first time."""
+    if study.phases.search is None:
+        return list(planned)
+    last: dict[str, int] = {}
+    for trial in known.values():
+        if trial.round is not None:
+            last[trial.arm] = max(trial.round, last.get(trial.arm, 0))
+    new: Counter[str] = Counter()
+    rounds: list[Trial] = []
+    for trial in planned:
+        if trial.round is None or trial.arm not in last:
+            rounds.append(trial)
+        elif trial.key in known:
+            rounds.append(replace(trial, round=known[trial.key].round))
+        else:
+            rounds.append(replace(trial, round=last[trial.arm] + 1 + new[trial.arm] // study.phases.search.at_once))
+            new[trial.arm] += 1
+    return rounds
 
 
 def save_ledger(path: Path, table: pa.Table) -> None:
@@ -340,7 +225,7 @@ def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
     Raises:
         LedgerError: Otherwise.
     """
-    way_out = "give the study another name, or use another --home"
+    way_out = WAY_OUT
     if before.schema.metadata.get(FINGERPRINT) != after.schema.metadata[FINGERPRINT]:
         raise LedgerError(
             f"{where}: it was written with another seed, recipe, dataset or number of workers; {way_out}."
@@ -375,22 +260,40 @@ def _check_models(where: str, before: pa.Table, after: pa.Table, way_out: str) -
 class Ledger:
     """A study's ledger and the file that holds it."""
 
-    def __init__(self, path: Path, study: Study, trials: Sequence[Trial]) -> None:
+    def __init__(
+        self, path: Path, study: Study, trials: Sequence[Trial], settlements: Mapping[str, Settlement]
+    ) -> None:
         self._path, self._study = path, study
         self._trials = {trial.key: trial for trial in trials}
+        self._settlements = dict(settlements)
 
     @classmethod
     def opened(cls, path: Path, study: Study) -> "Ledger":
         """The ledger of a study, written or extended. Raises as :func:`write_ledger`."""
-        return cls(path, study, to_trials(write_ledger(path, study)))
+        table = write_ledger(path, study)
+        return cls(path, study, to_trials(table), read_settlements(table))
 
     @property
     def trials(self) -> list[Trial]:
         """All trials, sorted by key."""
         return list(self._trials.values())
 
-    def settle(self, settled: Iterable[Trial]) -> None:
-        """Write down the hyperparameters of trials that were not settled. Raises StablesweepError if the disk does not take it."""
+    @property
+    def settings(self) -> dict[str, Mapping[str, HyperparameterValue]]:
+        """What groups of trials were settled with, by :func:`stablesweep.sources.group_name`."""
+        return {name: one.setting for name, one in self._settlements.items()}
+
+    def settle(self, settled: Iterable[Trial], settings: Mapping[str, Mapping[str, HyperparameterValue]]) -> None:
+        """Write down the hyperparameters of trials that were not settled, and what their groups were settled with.
+
+        Raises:
+            StablesweepError: If the disk does not take it.
+        """
+        arms = {arm.name: arm for arm in self._study.arms}
+        for name, setting in settings.items():
+            phase, _, arm = name.partition("/")
+            source = source_digest(self._study, phase, arms[arm])
+            self._settlements.setdefault(name, Settlement(source=source, setting=dict(setting)))
         after = with_settings(self.trials, settled)
-        save_ledger(self._path, to_table(self._study, after))
+        save_ledger(self._path, to_table(self._study, after, self._settlements))
         self._trials = {trial.key: trial for trial in after}

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from stablesweep.messages import Message, TrialEnded
+from stablesweep.messages import EpochDone, Message, TrialEnded
 
 ANSWER_WITHIN_S = 0.5
 """After an epoch a worker waits so long for an answer, so that a stop is seen then."""
@@ -17,17 +17,24 @@ class _Mailbox:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._stop = False
+        self._errors: dict[str, list[float]] = {}
         self._failed: set[str] = set()
 
     def push(self, messages: Sequence[Message]) -> bool:
         """Keep messages; True if the workers shall stop."""
         self._messages.extend(messages)
-        self._failed.update(m.key for m in messages if isinstance(m, TrialEnded) and m.status == "failed")
+        for message in messages:
+            if isinstance(message, EpochDone):
+                errors = self._errors.setdefault(message.key, [])
+                # A pack that is taken up again tells all its epochs again.
+                errors.extend([message.error] if message.epoch == len(errors) + 1 else [])
+            elif isinstance(message, TrialEnded) and message.status == "failed":
+                self._failed.add(message.key)
         return self._stop
 
-    def failed(self) -> set[str]:
-        """Keys of the trials that have failed in this session."""
-        return self._failed
+    def failed(self) -> dict[str, list[float]]:
+        """The trials that have failed in this session, and their errors by epoch."""
+        return {key: self._errors.get(key, []) for key in self._failed}
 
     def drain(self) -> list[Message]:
         """All messages since the last call, in order of arrival."""
@@ -79,10 +86,10 @@ class Outbox:
         arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=within_s)
         return any(ray.get(arrived))
 
-    def failed(self) -> set[str]:
-        """Keys of the trials that have failed in this session."""
-        keys: set[str] = ray.get(self._actor.failed.remote())
-        return keys
+    def failed(self) -> dict[str, list[float]]:
+        """The trials that have failed in this session, and their errors by epoch."""
+        errors: dict[str, list[float]] = ray.get(self._actor.failed.remote())
+        return errors
 
     def tell(self, message: Message) -> None:
         """Send one message, silent or not, and wait until it has arrived."""

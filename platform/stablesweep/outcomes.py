@@ -60,6 +60,12 @@ class Outcomes:
             outcome = self._found.get(key)
             return outcome if outcome is not None and outcome.status in FINAL else None
 
+    def curve(self, key: str) -> tuple[float, ...]:
+        """The errors of a trial's epochs so far, whether it has a result or not."""
+        with self._lock:
+            outcome = self._found.get(key)
+            return outcome.curve if outcome is not None else ()
+
     def all_final(self, keys: Iterable[str]) -> bool:
         """Whether each of these trials has a result."""
         return all(self.final(key) is not None for key in keys)

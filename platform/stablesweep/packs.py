@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dashboards.selection import FIXED
-from stablesweep.ledger import Trial
+from stablesweep.trials import Trial
 from trainables.hyperparameters import shared_values
 
 Group: TypeAlias = tuple[str, str, int, int, str]
@@ -70,5 +70,9 @@ def _pack_name(group: Group, first: Trial, number: int) -> str:
     phase, arm, epochs, of_search, digest = group
     # A phase of given settings has several lengths, and a pack has one.
     parts = [phase, arm, f"e{epochs}" if first.sampler == FIXED else ""]
-    parts += [f"r{of_search:03d}" if of_search >= 0 else "", digest, f"p{number:03d}"]
+    return pack_name(*parts, f"r{of_search:03d}" if of_search >= 0 else "", digest, f"p{number:03d}")
+
+
+def pack_name(*parts: str) -> str:
+    """The parts that are not empty as the name of a folder."""
     return "/".join(part for part in parts if part).replace("/", "~").replace(":", "~")

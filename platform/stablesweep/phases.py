@@ -20,8 +20,11 @@ _BIAS = (
 
 
 def _sampler_config(sampler: object) -> object:
-    # An Optuna object has no plain form; its name says what it was.
-    return sampler if isinstance(sampler, str | Mapping) else type(sampler).__name__
+    """As a study file has it. What only Python can say has no plain form: its name, or its text, says what it was."""
+    if isinstance(sampler, Mapping):
+        plain = str | int | float | bool | None
+        return {name: value if isinstance(value, plain) else repr(value) for name, value in sampler.items()}
+    return sampler if isinstance(sampler, str) else type(sampler).__name__
 
 
 class SearchPhase(Strict):

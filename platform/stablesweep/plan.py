@@ -9,13 +9,14 @@ from stablesweep.arms import Arm
 from stablesweep.centres import known_centre
 from stablesweep.estimate import NO_WORK, Estimator, FoundData, Work, find_data
 from stablesweep.home import Home
-from stablesweep.ledger import Trial, plan_trials, read_ledger, to_trials, with_settings
+from stablesweep.ledger import read_ledger, to_trials
 from stablesweep.machine import this_machine
 from stablesweep.messages import FINAL
 from stablesweep.packs import TrialPack, make_packs
 from stablesweep.plan_remarks import Remark, remarks, splits_unknown
 from stablesweep.status import read_states
 from stablesweep.study import Study
+from stablesweep.trials import Trial, plan_trials, with_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,10 +10,10 @@ from dashboards.edf import dkw_half_width
 from dashboards.selection import SEARCH, STABILITY
 from search_spaces import Constant, Distribution, IntUniform, LogIntUniform, LogUniform, Uniform, num_values
 from stablesweep.arms import Arm
-from stablesweep.ledger import Trial
 from stablesweep.packs import TrialPack, make_packs
 from stablesweep.phases import SearchPhase
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dashboards.selection import STABILITY
-from search_spaces import HyperparameterValue, SearchSpace
-from stablesweep.arms import Arm, setting_of
+from search_spaces import HyperparameterValue, SearchSpace, num_values
+from stablesweep.arms import Arm
 from stablesweep.centres import known_centre
 from stablesweep.errors import StudyError
 from stablesweep.study import ModelDefinition, Study
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CORNERS = (0.0, 0.5, 1 - 2**-53)
 """Unit coordinates at which a space is tried out."""
+MANY_VALUES = 16
+"""Of a dimension with more values than this, not every one is tried out."""
 
 
 def check_data(study: Study, source: str) -> None:
@@ -51,9 +53,22 @@ def settings_to_try(study: Study, arm: Arm) -> Iterator[dict[str, Hyperparameter
     for name, phase in study.phases.fixed().items():
         centre = known_centre(study, arm, name, "arm") if study.setting_kind(name) == "centre" else None
         if isinstance(phase.at, dict) or centre is not None:
-            yield dict(centre or setting_of(phase.at, arm))
+            yield dict(centre or study.setting(phase.at, arm))
     for space in _spaces(study, arm):
         yield from (space.from_unit(dict.fromkeys(space, unit)) for unit in CORNERS)
+        yield from _with_every_value(space)
+
+
+def _with_every_value(space: SearchSpace) -> Iterator[dict[str, HyperparameterValue]]:
+    """Each value of a dimension that has few, the others in their middle."""
+    middle = space.from_unit(dict.fromkeys(space, 0.5))
+    for name in space:
+        values = num_values(space.distribution(name))
+        if name in middle and values is not None and 1 < values <= MANY_VALUES:
+            # Cells may be of different widths: so many points meet each of them.
+            units = (place / (16 * values) for place in range(16 * values))
+            for value in dict.fromkeys(space.distribution(name).from_unit(unit) for unit in units):
+                yield {**middle, name: value}
 
 
 def _spaces(study: Study, arm: Arm) -> Iterator[SearchSpace]:

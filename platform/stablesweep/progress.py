@@ -5,9 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stablesweep.ledger import Trial
 from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
 from stablesweep.record import TrialState
+from stablesweep.trials import Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

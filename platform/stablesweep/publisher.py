@@ -21,10 +21,11 @@ from dashboards.selection import FIXED
 from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
-from stablesweep.ledger import Trial, check_extension, read_ledger, to_table
+from stablesweep.ledger import check_extension, read_ledger, to_table
 from stablesweep.messages import FINAL, EpochDone
 from stablesweep.record import Record, TrialState
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -42,6 +42,7 @@ class Recorder:
         self._done = threading.Event()
         self._failure: BaseException | None = None
         self._kept: list[Message] = []
+        self._rounds = 0
         self.collecting_s = 0.0
         """Time spent writing to the record."""
         self.publishing_s = 0.0
@@ -64,6 +65,13 @@ class Recorder:
         if self._failure is not None:
             raise self._failure
 
+    def flush(self) -> None:
+        """Wait until all that was sent before this call is durable and was listened to, or recording has ended."""
+        # A round that has begun may have looked into the mailbox already: the one after it has not.
+        until = self._rounds + 2
+        while self._threads[0].is_alive() and (self._rounds < until or self._kept):
+            time.sleep(POLL_S / 10)
+
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
@@ -80,6 +88,7 @@ class Recorder:
                     self._mailbox.stop()
                     told = True
                 self._take(record)
+                self._rounds += 1
             self._take(record, PATIENCE_S)
         finally:
             record.close()

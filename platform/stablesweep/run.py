@@ -2,18 +2,19 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
 from rich.console import Console
 
+from stablesweep.centres import Setting
 from stablesweep.files import write_text
 from stablesweep.home import Home, StudyFolder, locked
 from stablesweep.jobs import JobSource
-from stablesweep.ledger import Ledger, Trial
-from stablesweep.messages import FINAL, Message, TrialEnded, TrialStarted
+from stablesweep.ledger import Ledger
+from stablesweep.messages import FINAL, Message, TrialEnded
 from stablesweep.outcomes import Outcomes
 from stablesweep.packs import TrialPack
 from stablesweep.preflight import check_data
@@ -25,6 +26,7 @@ from stablesweep.record import Record
 from stablesweep.schedule import Schedule
 from stablesweep.stopping import stop_on_signal
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 
 ALL_WORKERS = "all workers"
 """Marks the activities whose seconds are summed over workers that run side by side."""
@@ -143,8 +145,8 @@ def _train(
         from stablesweep.recorder import Recorder
     progress, outcomes = Progress(ledger.trials, record.trials()), Outcomes.of(record)
 
-    def keep(settled: Sequence[Trial]) -> None:
-        ledger.settle(settled)
+    def keep(settled: Sequence[Trial], settings: Mapping[str, Setting]) -> None:
+        ledger.settle(settled, settings)
         publisher.settled(settled, folder.ledger)
 
     def take(messages: Sequence[Message]) -> None:
@@ -152,18 +154,19 @@ def _train(
         progress.note(messages)
 
     def give_up(messages: Sequence[Message]) -> None:
-        record.apply(messages)
+        record.apply([_with_seconds(message, record) for message in messages])
         progress.note(messages)
 
-    source = JobSource(study, Schedule(study, ledger.trials, outcomes, keep=keep, give_up=give_up), outcomes)
+    schedule = Schedule(study, ledger.trials, outcomes, settings=ledger.settings, keep=keep, give_up=give_up)
     # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
     with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
         progress.concurrent = concurrent_packs(study.pack)
         mailbox = Mailbox()
         recorder = Recorder(folder.record, publisher, mailbox, progress.stop, take)
+        source = JobSource(study, schedule, outcomes, recorder.flush)
         recorder.start()
         try:
-            outcome = train_packs(
+            pack_seconds = train_packs(
                 source,
                 pack=study.pack,
                 concurrent=progress.concurrent,
@@ -174,10 +177,10 @@ def _train(
             )
         finally:
             recorder.finish()
-    finished = _finish_record(record, source.packs, {failure.name: failure.reason for failure in outcome.failures})
-    _remove_checkpoints(folder, source.packs, finished)
+    record.pause()
+    _remove_checkpoints(folder, source.packs, {state.key for state in record.trials() if state.status in FINAL})
     watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
-    rest = outcome.pack_seconds - sum(progress.timing.values())
+    rest = pack_seconds - sum(progress.timing.values())
     watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)
     watch.seconds["recording"] += recorder.collecting_s + recorder.publishing_s
 
@@ -195,34 +198,11 @@ def _timed_session(watch: Stopwatch) -> Iterator[None]:
             session.__exit__(None, None, None)
 
 
-def _finish_record(record: Record, packs: Sequence[TrialPack], failures: dict[str, str]) -> set[str]:
-    """Mark the unfinished trials of packs that Ray gave up as lost, other unfinished ones as pending.
-
-    Returns:
-        The keys of all trials that have a result.
-    """
-    final = {state.key for state in record.trials() if state.status in FINAL}
-    lost = [(trial.key, pack.name) for pack in packs if pack.name in failures for trial in pack.trials]
-    messages: list[Message] = []
-    for key, pack_name in lost:
-        if key not in final:
-            messages.append(TrialStarted(key=key, pack=pack_name, started=time.time()))
-            messages.append(_lost(key, record, failures[pack_name]))
-    record.apply(messages)
-    record.pause()
-    return final
-
-
-def _lost(key: str, record: Record, reason: str) -> TrialEnded:
-    epochs = record.epochs([key])
-    return TrialEnded(
-        key=key,
-        status="lost",
-        best_error=min((epoch.error for epoch in epochs), default=None),
-        epochs_done=len(epochs),
-        seconds=sum(epoch.seconds for epoch in epochs),
-        reason=reason,
-    )
+def _with_seconds(message: Message, record: Record) -> Message:
+    """The end of a trial that could not say itself how long it took, with what the record has of it."""
+    if not isinstance(message, TrialEnded):
+        return message
+    return replace(message, seconds=sum(epoch.seconds for epoch in record.epochs([message.key])))
 
 
 def _remove_checkpoints(folder: StudyFolder, packs: Sequence[TrialPack], finished: set[str]) -> None:

@@ -1,16 +1,19 @@
 """Which pack comes next: those of settled trials, then those that results make possible. Knows nothing of Ray."""
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dashboards.selection import SEARCH
-from stablesweep.ledger import Trial
+from stablesweep.centres import Setting
 from stablesweep.messages import Message, TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
-from stablesweep.packs import TrialPack, make_packs
+from stablesweep.packs import TrialPack, make_packs, pack_name
 from stablesweep.search import ArmSearch
 from stablesweep.settling import settle
+from stablesweep.sources import group_name
 from stablesweep.study import Study
+from stablesweep.trials import Trial, with_one_type, with_settings
 
 
 class Schedule:
@@ -20,8 +23,10 @@ class Schedule:
         study: The study.
         trials: The whole ledger; some of its trials may not be settled yet.
         outcomes: What is known of results; it grows while packs train.
-        keep: Called with trials that have just been settled: makes that durable, before any of them is handed out.
-        give_up: Called with messages about trials that can never be settled.
+        settings: What groups of trials were settled with before, by :func:`stablesweep.sources.group_name`.
+        keep: Called with trials that have just been settled, and what their groups were settled with: makes that durable, before any
+            of them is handed out.
+        give_up: Called with messages about trials that are lost: makes that durable.
     """
 
     def __init__(
@@ -30,14 +35,16 @@ class Schedule:
         trials: Sequence[Trial],
         outcomes: Outcomes,
         *,
-        keep: Callable[[Sequence[Trial]], None],
+        settings: Mapping[str, Setting],
+        keep: Callable[[Sequence[Trial], Mapping[str, Setting]], None],
         give_up: Callable[[Sequence[Message]], None],
     ) -> None:
-        self._study, self._outcomes = study, outcomes
+        self._study, self._outcomes, self._settings = study, outcomes, dict(settings)
         self._keep, self._give_up = keep, give_up
         self._trials = {trial.key: trial for trial in trials}
         self._searches = {arm.name: ArmSearch(study, arm) for arm in study.arms} if study.phases.search else {}
         self._handed_out: set[str] = set()
+        self._names: set[str] = set()
         self._queue: list[TrialPack] = []
         self._enqueue()
 
@@ -53,9 +60,10 @@ class Schedule:
 
     def done(self) -> bool:
         """Whether no pack is left, and no result can make one ready."""
+        # Before anything is settled: a result that comes in meanwhile must be seen to be settled from.
+        missing = any(self._outcomes.final(key) is None for key in self._handed_out)
         self._advance()
-        missing = (key for key in self._handed_out if self._outcomes.final(key) is None)
-        return not self._queue and not any(missing)
+        return not self._queue and not missing
 
     def searched(self, arm: str) -> list[Trial]:
         """The trials of an arm's search, in order of their draws."""
@@ -63,15 +71,26 @@ class Schedule:
         return sorted(own, key=lambda trial: trial.draw)
 
     def ended(self, pack: TrialPack, reason: str | None) -> None:
-        """Note that a pack has ended.
+        """Note that a pack has ended; all its messages must have been taken in before.
 
         Args:
             pack: A pack that was handed out.
             reason: Why Ray gave it up; None if it did not. Its trials without a result are then lost.
         """
         if reason is not None:
-            missing = [trial.key for trial in pack.trials if self._outcomes.final(trial.key) is None]
-            self._outcomes.note([TrialEnded(key=key, status="lost", reason=reason) for key in missing])
+            missing = [trial for trial in pack.trials if self._outcomes.final(trial.key) is None]
+            self._lose({trial.key: reason for trial in missing}, pack.name)
+
+    def _lose(self, reasons: Mapping[str, str], pack: str) -> None:
+        messages: list[Message] = []
+        for key, reason in reasons.items():
+            curve = self._outcomes.curve(key)
+            messages.append(TrialStarted(key=key, pack=pack, started=time.time()))
+            best = min(curve, default=None)
+            messages.append(TrialEnded(key=key, status="lost", reason=reason, best_error=best, epochs_done=len(curve)))
+        if messages:
+            self._give_up(messages)
+            self._outcomes.note(messages)
 
     def _advance(self) -> None:
         """Settle whatever results make possible, until nothing changes."""
@@ -82,27 +101,25 @@ class Schedule:
         settled: list[Trial] = []
         for arm, search in self._searches.items():
             settled.extend(search.next_round(self.searched(arm), self._outcomes))
-        self._take(settled)
+        self._take(settled, {group_name(SEARCH, trial.arm): {} for trial in settled})
         return bool(settled)
 
     def _settle_phases(self) -> bool:
-        found = settle(self._study, list(self._trials.values()), self._outcomes)
-        self._take(found.trials)
-        messages: list[Message] = []
+        found = settle(self._study, list(self._trials.values()), self._outcomes, self._settings)
+        self._take(found.trials, found.settings)
         for key, reason in found.hopeless.items():
             trial = self._trials[key]
-            pack = f"{trial.phase}~{trial.arm}~none".replace("/", "~").replace(":", "~")
-            messages.append(TrialStarted(key=key, pack=pack, started=time.time()))
-            messages.append(TrialEnded(key=key, status="failed", reason=reason))
-        if messages:
-            self._give_up(messages)
-            self._outcomes.note(messages)
-        return bool(found.trials or messages)
+            self._lose({key: reason}, pack_name(trial.phase, trial.arm, "none"))
+        return bool(found.trials or found.hopeless)
 
-    def _take(self, settled: Sequence[Trial]) -> None:
+    def _take(self, settled: Sequence[Trial], settings: Mapping[str, Setting]) -> None:
         if settled:
-            self._keep(settled)
-            self._trials |= {trial.key: trial for trial in settled}
+            everyone = with_settings(list(self._trials.values()), settled)
+            everyone = with_one_type(self._study, everyone)
+            keys = {trial.key for trial in settled}
+            self._keep([trial for trial in everyone if trial.key in keys], settings)
+            self._trials = {trial.key: trial for trial in everyone}
+            self._settings |= settings
 
     def _enqueue(self) -> None:
         """Queue the packs of trials that are settled, have no result and were not queued before."""
@@ -111,4 +128,11 @@ class Schedule:
         share = self._study.trainable is None
         for pack in make_packs(settled, self._study.pack.size, finished | self._handed_out, share_batches=share):
             self._handed_out |= {trial.key for trial in pack.trials}
-            self._queue.append(pack)
+            self._queue.append(TrialPack(self._new_name(pack.name), pack.trials))
+
+    def _new_name(self, name: str) -> str:
+        """``name``, or where a pack of that name was handed out before its last trials were settled, one like it."""
+        names = itertools.chain([name], (f"{name}~{number}" for number in itertools.count(2)))
+        chosen = next(one for one in names if one not in self._names)
+        self._names.add(chosen)
+        return chosen

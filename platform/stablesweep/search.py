@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from search_spaces import AdaptiveSearch, Told
 from stablesweep.arms import Arm
-from stablesweep.ledger import Trial
 from stablesweep.outcomes import Outcome, Outcomes
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 
 
 def search_seed(study_seed: int, arm: str) -> int:

@@ -7,9 +7,10 @@ from dashboards.selection import REFERENCE, SEARCH, STABILITY
 from search_spaces import HyperparameterValue
 from stablesweep.arms import Arm
 from stablesweep.centres import Setting, common_centre, family_arms
-from stablesweep.ledger import Trial
 from stablesweep.outcomes import Outcomes
+from stablesweep.sources import group_name
 from stablesweep.study import Study
+from stablesweep.trials import Trial
 
 
 @dataclass(kw_only=True, slots=True)
@@ -17,36 +18,43 @@ class Settled:
     """What could be settled now."""
 
     trials: list[Trial] = field(default_factory=list)
+    settings: dict[str, Setting] = field(default_factory=dict)
+    """The centre or best setting that they were settled with, by :func:`stablesweep.sources.group_name`."""
     hopeless: dict[str, str] = field(default_factory=dict)
-    """Keys of trials that can never be settled, and why."""
+    """Keys of trials that cannot be settled as things are, and why."""
 
 
 class NoCentre(Exception):
     """No trial that a setting would come from has completed; the message says which."""
 
 
-def settle(study: Study, trials: Sequence[Trial], outcomes: Outcomes) -> Settled:
+def settle(study: Study, trials: Sequence[Trial], outcomes: Outcomes, settings: Mapping[str, Setting]) -> Settled:
     """The trials of ``stability``, ``reference``, ``length`` and ``peak`` whose settings have become known.
 
     Args:
         study: The study.
         trials: The whole ledger.
         outcomes: What is known of results.
+        settings: What groups of trials were settled with before, by :func:`stablesweep.sources.group_name`: it stays, whatever
+            results have come since, so that all draws of an EDF are from one space.
 
     Returns:
-        Those trials with hyperparameters, in their order, and those that can never have any.
+        Those trials with hyperparameters, in their order, and those that cannot have any.
     """
     settled = Settled()
-    waiting = _waiting(trials)
     by_arm = _by_arm(trials)
-    for (phase, arm_name), group in waiting.items():
+    for (phase, arm_name), group in _waiting(trials).items():
         arm = next(one for one in study.arms if one.name == arm_name)
         try:
-            setting = _setting(study, arm, phase, by_arm, outcomes)
+            used = {**settings, **settled.settings}
+            setting = _used(study, arm, phase, used)
+            if setting is None:
+                setting = _with_familys(study, arm, phase, used, _found(study, arm, phase, by_arm, outcomes))
         except NoCentre as error:
             settled.hopeless |= {trial.key: str(error) for trial in group if outcomes.final(trial.key) is None}
             continue
         if setting is not None:
+            settled.settings[group_name(phase, arm_name)] = setting
             settled.trials.extend(_settled(study, arm, group, setting))
     return settled
 
@@ -73,25 +81,35 @@ def _settled(study: Study, arm: Arm, group: Sequence[Trial], setting: Setting) -
     return [replace(trial, hyperparameters=space.from_unit(trial.unit)) for trial in group]
 
 
-def _setting(
-    study: Study, arm: Arm, phase: str, by_arm: Mapping[str, list[Trial]], outcomes: Outcomes
+def _used(study: Study, arm: Arm, phase: str, settings: Mapping[str, Setting]) -> Setting | None:
+    """What trials of this group, or others at the same centre, were settled with."""
+    phases = [phase]
+    if phase in (STABILITY, REFERENCE) and study.draws_around != "space":
+        phases = [phase, STABILITY, REFERENCE]
+    for name in phases:
+        if group_name(name, arm.name) in settings:
+            return settings[group_name(name, arm.name)]
+    return None
+
+
+def _with_familys(
+    study: Study, arm: Arm, phase: str, settings: Mapping[str, Setting], found: Setting | None
 ) -> Setting | None:
+    """A centre that was found, as far as the arm's family has used another one already: an arm that joins it later follows."""
+    if found is None or phase not in (STABILITY, REFERENCE) or study.draws_around != "family":
+        return found
+    names = [group_name(name, one.name) for one in family_arms(study, arm) for name in (STABILITY, REFERENCE)]
+    familys = {key: value for name in names for key, value in settings.get(name, {}).items()}
+    return {name: familys.get(name, value) for name, value in found.items()}
+
+
+def _found(study: Study, arm: Arm, phase: str, by_arm: Mapping[str, list[Trial]], outcomes: Outcomes) -> Setting | None:
     """The centre or the best setting that a phase of an arm waits for; None if it is not known yet."""
     if phase in (STABILITY, REFERENCE):
-        # Once the family's centre has been used it stays, whoever joins the family later.
-        used = _used_centre(study, arm, by_arm) if study.draws_around == "family" else None
-        return used or searched_centre(study, arm, study.draws_around, by_arm, outcomes)
+        return searched_centre(study, arm, study.draws_around, by_arm, outcomes)
     if study.setting_kind(phase) == "best":
         return best_setting(study, arm, by_arm, outcomes)
     return searched_centre(study, arm, "arm", by_arm, outcomes)
-
-
-def _used_centre(study: Study, arm: Arm, by_arm: Mapping[str, list[Trial]]) -> Setting | None:
-    for one in family_arms(study, arm):
-        for trial in by_arm[one.name]:
-            if trial.phase == REFERENCE and trial.settled:
-                return trial.hyperparameters
-    return None
 
 
 def searched_centre(
@@ -106,9 +124,8 @@ def searched_centre(
     searches = [[trial for trial in by_arm[one.name] if trial.phase == SEARCH] for one in arms]
     if not all(outcomes.all_final(trial.key for trial in search) for search in searches):
         return None
-    return common_centre(
-        study, arms, [_lowest(one, search, outcomes) for one, search in zip(arms, searches, strict=True)]
-    )
+    found = {one.name: _lowest(one, search, outcomes) for one, search in zip(arms, searches, strict=True)}
+    return common_centre(study, arm, found)
 
 
 def best_setting(study: Study, arm: Arm, by_arm: Mapping[str, list[Trial]], outcomes: Outcomes) -> Setting | None:

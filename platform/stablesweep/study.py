@@ -254,6 +254,10 @@ class Study(Strict):
         """The space of one arm. Raises SpaceError if the study gives none for it, or the dimensions do not fit each other."""
         return SearchSpace(self.dimensions_of(arm))
 
+    def setting(self, settings: Mapping[str, Any], arm: Arm) -> dict[str, Value]:
+        """The hyperparameters of one arm among given ones; a trainable of the user's own may want whole numbers whole."""
+        return setting_of(settings, arm, keep_whole=self.trainable is not None)
+
     def given_centre(self, arm: Arm, phase: str) -> dict[str, Value] | None:
         """The centre of an arm where no search finds it: the study's own, or the paper's; None if neither has one.
 
@@ -263,7 +267,7 @@ class Study(Strict):
         """
         if self.phases.search is not None:
             return None
-        own = setting_of(self.centre, arm)
+        own = self.setting(self.centre, arm)
         if own or self.trainable is not None:
             return own or None
         if (self.recipe.lr_batch_size or self.recipe.batch_size) != PAPER_BATCH_SIZE:
@@ -331,7 +335,7 @@ class Study(Strict):
                 yield from (("centre", arm, name, value) for name, value in centre.items())
             for phase_name, phase in self.phases.fixed().items():
                 if isinstance(phase.at, dict):
-                    values = setting_of(phase.at, arm)
+                    values = self.setting(phase.at, arm)
                     yield from ((f"phases.{phase_name}.at", arm, name, value) for name, value in values.items())
 
     def _phases_at_centres(self) -> Iterator[str]:
@@ -364,8 +368,6 @@ class Study(Strict):
         }
         if self.trainable is not None:
             shared["trainable"] = self.trainable.model_dump(mode="json")
-        if self.phases.search is not None and self.phases.search.pruning is not None:
-            shared["pruning"] = self.phases.search.pruning.model_dump(mode="json")
         if self.pack.workers > 1:
             # A sum over two workers is not to the bit the sum over one, and dropout is drawn on each.
             shared["workers"] = self.pack.workers

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from dashboards.selection import STABILITY
 from dashboards.tables import trials_schema
 from search_spaces import Conditional, SearchSpace, SpaceError, distribution_kinds, grid_size
-from stablesweep.arms import Arm, Value, check_places, setting_of
-from trainables.hyperparameters import require_trial_hyperparameters
+from search_spaces.values import shown
+from stablesweep.arms import Arm, check_places
+from trainables.hyperparameters import SHARED_FIELDS, require_trial_hyperparameters
 from trainables.recipes.recipe import Recipe
 from trainables.registry import require_model, require_optimizer
 
@@ -40,6 +41,8 @@ def check_study(study: "Study") -> None:
     _check_feeds(study)
     _check_settings(study)
     _check_kinds(study)
+    _check_points(study)
+    _check_around(study)
     _check_search(study)
 
 
@@ -98,7 +101,6 @@ def _check_spaces(study: "Study") -> None:
     if any(drawing.values()) or (stability is not None and study.space):
         for arm in study.arms:
             _check_space(study, arm)
-        _check_points(study)
 
 
 def _check_space(study: "Study", arm: Arm) -> None:
@@ -133,20 +135,21 @@ def _check_points(study: "Study") -> None:
     phase = study.phases.stability
     if phase is None or phase.points is None:
         return
-    known = {name for arm in study.arms for name in study.dimensions_of(arm)}
+    known = {name for arm in study.arms for name in grid_space(study, arm)}
     for name in phase.points if isinstance(phase.points, dict) else ():
         if name not in known:
             raise ValueError(
-                f"phases.stability.points.{name}: no arm has this dimension; known: {', '.join(sorted(known)) or 'none'}"
+                f"phases.stability.points.{name}: no arm has this dimension; known: {', '.join(sorted(known))}"
             )
     for arm in study.arms:
         try:
-            grid_size(_grid_space(study, arm), points_of(study, arm))
+            grid_size(grid_space(study, arm), points_of(study, arm))
         except SpaceError as error:
             raise ValueError(f"phases.stability.points: for the arm {arm.name}: {error}") from error
 
 
-def _grid_space(study: "Study", arm: Arm) -> SearchSpace:
+def grid_space(study: "Study", arm: Arm) -> SearchSpace:
+    """The dimensions of a grid; where a centre is still to be found, the intervals are those of the study's space."""
     dimensions = study.dimensions_of(arm)
     return SearchSpace(dimensions) if dimensions else study.stability_space(arm, study.given_centre(arm, STABILITY))
 
@@ -158,7 +161,7 @@ def points_of(study: "Study", arm: Arm) -> int | dict[str, int]:
     assert phase.points is not None
     if isinstance(phase.points, int):
         return phase.points
-    own = study.dimensions_of(arm)
+    own = grid_space(study, arm)
     return {name: number for name, number in phase.points.items() if name in own}
 
 
@@ -205,22 +208,42 @@ def _check_settings(study: "Study") -> None:
     for name, phase in study.phases.fixed().items():
         if isinstance(phase.at, dict):
             for arm in study.arms:
-                check_names(study, f"phases.{name}.at", arm, setting_of(phase.at, arm))
+                setting = study.setting(phase.at, arm)
+                if not setting:
+                    raise ValueError(f"phases.{name}.at: it has no value for the arm {arm.name}; add some")
+                check_names(study, f"phases.{name}.at", arm, setting)
     for arm in study.arms:
-        centre = setting_of(study.centre, arm)
+        centre = study.setting(study.centre, arm)
         if centre:
             check_names(study, "centre", arm, centre)
 
 
 def _check_kinds(study: "Study") -> None:
     """One hyperparameter is one column of the trials table: a number, a text or a truth value in every arm."""
-    words: dict[type[Value], str] = {float: "a number", int: "a number", str: "a text", bool: "a truth value"}
+    words: dict[type, str] = {float: "a number", int: "a number", str: "a text", bool: "a truth value"}
     first: dict[str, tuple[str, str]] = {}
     for key, arm, name, example in study.examples():
-        kind = words[type(example)]
-        before, where = first.setdefault(name, (kind, arm.name))
+        if type(example) not in words:
+            raise ValueError(
+                f"{key}.{name}: for {arm.name} it gives {shown(example)}, a {type(example).__name__}; it must give floats, whole "
+                "numbers, texts or truth values"
+            )
+        kind, where = words[type(example)], f"{arm.name} in {key}"
+        before, there = first.setdefault(name, (kind, where))
         if before != kind:
-            raise ValueError(f"{key}.{name}: it is {kind} for {arm.name} and {before} for {where}; use one kind")
+            raise ValueError(f"{key}.{name}: it is {kind} for {where} and {before} for {there}; use one kind")
+
+
+def _check_around(study: "Study") -> None:
+    """The space around a centre that is given can be drawn from."""
+    if study.phases.stability is None or study.draws_around == "space":
+        return
+    for arm in study.arms:
+        centre = study.given_centre(arm, STABILITY)
+        try:
+            study.stability_space(arm, centre)
+        except SpaceError as error:
+            raise ValueError(f"centre: for the arm {arm.name}: {error}") from error
 
 
 def _check_search(study: "Study") -> None:
@@ -230,3 +253,9 @@ def _check_search(study: "Study") -> None:
             f"phases.search.at_once: {search.at_once} trials do not fit a pack of {study.pack.size}, and pruning compares the trials "
             "of a pack; lower it, or raise pack.size"
         )
+    if search is not None and search.pruning is not None and study.trainable is None:
+        for name in sorted(SHARED_FIELDS & {name for arm in study.arms for name in study.dimensions_of(arm)}):
+            raise ValueError(
+                f"phases.search.pruning: trials that differ in {name} train in different packs, and pruning compares those of one; take "
+                f"{name} out of the space, or pruning out of the search"
+            )

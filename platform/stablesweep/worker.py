@@ -17,6 +17,7 @@ from stablesweep.mailbox import ANSWER_WITHIN_S, Outbox
 from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
 from trainables import (
     CustomPack,
+    Dataset,
     LockstepPack,
     MemberEpoch,
     MemberFailedAlone,
@@ -25,6 +26,7 @@ from trainables import (
     install,
     load_dataset,
 )
+from trainables.text import one_line
 from trainables.training.pruning import to_prune
 
 CHECKPOINT_FILE = "pack.pt"
@@ -57,7 +59,16 @@ def train_pack(config: dict[str, Any]) -> None:
     job = _without_failed(job, ranks, outbox)
     if ranks.first(outbox.flush()) or not job.members:
         return
-    pack = _restored(job, ranks) or _build(job, ranks)
+    # Data that cannot be read may be readable on another machine: that is no fault of the trials.
+    data = None if job.trainable is not None else load_dataset(job.dataset, **job.dataset_options)
+    try:
+        pack = _restored(job, ranks, data) or _build(job, ranks, data)
+    except ValueError as error:
+        # Every worker finds the same, and would again: these trials cannot be trained, whatever is tried.
+        ends = [TrialEnded(key=member.key, status="failed", reason=one_line(error)) for member in job.members]
+        outbox.send([*_starts(job), *ends])
+        outbox.flush()
+        return
     outbox.send(_first_messages(job, pack))
     try:
         _train(job, pack, outbox, ranks)
@@ -72,14 +83,17 @@ def train_pack(config: dict[str, Any]) -> None:
 def _without_failed(job: PackJob, ranks: Ranks, outbox: Outbox) -> PackJob:
     """The job without the members that failed in this session: what made this worker start again may have been one."""
     failed = ranks.gather(outbox.failed())[0]
-    return replace(job, members=tuple(member for member in job.members if member.key not in failed))
+    members = tuple(member for member in job.members if member.key not in failed)
+    # Pruning goes on to compare with those that are left out.
+    curves = [tuple(failed[member.key]) for member in job.members if member.key in failed]
+    return replace(job, members=members, earlier=(*job.earlier, *curves))
 
 
-def _build(job: PackJob, ranks: Ranks) -> AnyPack:
-    if job.trainable is not None:
+def _build(job: PackJob, ranks: Ranks, data: Dataset | None) -> AnyPack:
+    if job.trainable is not None or data is None:
         return CustomPack(
             job.members,
-            trainable=job.trainable,
+            trainable=job.trainable or "",
             model=job.model,
             optimizer=job.optimizer,
             options=job.trainable_options,
@@ -92,7 +106,7 @@ def _build(job: PackJob, ranks: Ranks) -> AnyPack:
         model=job.model,
         model_options=job.model_options,
         optimizer=job.optimizer,
-        data=load_dataset(job.dataset, **job.dataset_options),
+        data=data,
         recipe=job.recipe,
         epochs=job.epochs,
         study_seed=job.study_seed,
@@ -108,20 +122,20 @@ def _device() -> str:
     return str(ray.train.torch.get_device())
 
 
-def _restored(job: PackJob, ranks: Ranks) -> AnyPack | None:
-    pack = _loaded(job, ranks)
+def _restored(job: PackJob, ranks: Ranks, data: Dataset | None) -> AnyPack | None:
+    pack = _loaded(job, ranks, data)
     # A file that only some workers could read must not leave the others at another step.
     return pack if all(ranks.gather(pack is not None)) else None
 
 
-def _loaded(job: PackJob, ranks: Ranks) -> AnyPack | None:
+def _loaded(job: PackJob, ranks: Ranks, data: Dataset | None) -> AnyPack | None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
     try:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
-        pack = _build(job, ranks)
+        pack = _build(job, ranks, data)
         pack.load_state_dict(state)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes torch raise
         # Results do not depend on the checkpoint, only the time does: a bad one costs its epochs and no more.
@@ -130,12 +144,16 @@ def _loaded(job: PackJob, ranks: Ranks) -> AnyPack | None:
     return pack
 
 
+def _starts(job: PackJob) -> list[Message]:
+    now = time.time()
+    return [TrialStarted(key=member.key, pack=job.name, started=now) for member in job.members]
+
+
 def _first_messages(job: PackJob, pack: AnyPack) -> list[Message]:
     """All that a restored pack knows: messages that a dead driver lost come again, and change nothing otherwise."""
-    now = time.time()
-    messages: list[Message] = [TrialStarted(key=member.key, pack=job.name, started=now) for member in job.members]
+    messages = _starts(job)
     for result in pack.results():
-        messages.extend(_epoch_message(epoch) for epoch in result.history)
+        messages.extend(_epoch_message(job, epoch) for epoch in result.history)
         messages.extend(_end_messages(result))
     return messages
 
@@ -149,7 +167,7 @@ def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
         epochs = pack.run_epoch(clock.pause)
         if epochs and not pack.finished:
             _prune(job, pack)
-        messages: list[Message] = [_epoch_message(epoch) for epoch in epochs]
+        messages: list[Message] = [_epoch_message(job, epoch) for epoch in epochs]
         for result in pack.results():
             messages.extend(_end_messages(result) if result.key in live else [])
         training, evaluation = pack.train_seconds - before[0], pack.eval_seconds - before[1]
@@ -210,7 +228,10 @@ class _Clock:
         self._saved_at = time.monotonic()
 
 
-def _epoch_message(epoch: MemberEpoch) -> EpochDone:
+def _epoch_message(job: PackJob, epoch: MemberEpoch) -> EpochDone:
+    more = dict(epoch.more)
+    if job.trainable is not None and math.isfinite(epoch.eval_loss):
+        more["eval_loss"] = epoch.eval_loss
     return EpochDone(
         key=epoch.key,
         epoch=epoch.epoch,
@@ -218,7 +239,7 @@ def _epoch_message(epoch: MemberEpoch) -> EpochDone:
         error=epoch.error,
         lr=epoch.lr,
         seconds=epoch.seconds,
-        more=epoch.more,
+        more=more,
     )
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 import stablesweep as ss
 from stablesweep.cli import main
-from stablesweep.ledger import plan_trials
 from stablesweep.packs import make_packs
 from stablesweep.study_file import make_study, read_study_file
+from stablesweep.trials import plan_trials
 from tests.support import Ran, run_here
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,9 @@ import yaml
 
 from dashboards import tags
 from stablesweep.home import Home
-from stablesweep.ledger import Trial, read_ledger, to_trials
+from stablesweep.ledger import read_ledger, to_trials
 from stablesweep.study_file import load_study
+from stablesweep.trials import Trial
 from tests.support import Ran, run_here, start_command, wait_for_results
 
 pytestmark = pytest.mark.cluster

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import stablesweep as ss
 from search_spaces import unit_point
 from stablesweep.errors import LedgerError
-from stablesweep.ledger import hyperparameter_names, plan_trials, read_ledger, to_table, to_trials, write_ledger
+from stablesweep.ledger import hyperparameter_names, read_ledger, to_table, to_trials, write_ledger
 from stablesweep.packs import make_packs
+from stablesweep.trials import plan_trials
 
 ARMS = ["vit_p_micro/adamw", "vit_c_micro/adamw", "vit_c_micro/sgd"]
 

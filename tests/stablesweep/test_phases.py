@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import stablesweep as ss
 from stablesweep.errors import StudyError
-from stablesweep.ledger import plan_trials
 from stablesweep.study_file import load_study, make_study
+from stablesweep.trials import plan_trials
 
 LR_AND_DECAY = {"lr": {"around": 0.01}, "weight_decay": {"around": 0.1}}
 GOOD: dict[str, Any] = {
@@ -54,6 +54,19 @@ BAD = [
     (
         {**phases(search={"draws": 99, "epochs": 2, "pruning": "median", "at_once": 30}), "pack": {"size": 24}},
         ["phases.search.at_once", "30", "pack of 24"],
+    ),
+    (
+        {
+            **phases(search={"draws": 4, "epochs": 2, "pruning": "median"}),
+            "space": {**LR_AND_DECAY, "batch_size": {"choice": [1, 2]}},
+        },
+        ["phases.search.pruning", "batch_size", "out of the space"],
+    ),
+    (edited(centre={1: 2}), ["centre.1", "string"]),
+    (phases(peak={"epochs": 2, "at": {None: 1}}), ["phases.peak.at", "is not the name"]),
+    (
+        edited(space={**LR_AND_DECAY, "grad_clip": {"choice": ["a"]}, "sgd": {"grad_clip": {"around": 1}}}),
+        ["a number", "a text", "space"],
     ),
     ({**phases(search={"draws": 4, "epochs": 2}), "space": {}}, ["space", "missing", "search"]),
     ({**phases(search={"draws": 4, "epochs": 2}), "centre": SETTING}, ["centre", "search finds it"]),
@@ -97,7 +110,7 @@ FULL: dict[str, Any] = {
     "space": {
         "lr": {"log_uniform": [1e-4, 1e-1]},
         "weight_decay": {"around": 0.1},
-        "batch_size": {"choice": [32, 64]},
+        "ema_every": {"int_uniform": [1, 4]},
         "label_smoothing": {"uniform": [0.0, 0.3], "step": 0.1},
         "sgd": {
             "momentum": {"uniform": [0.5, 0.99]},
@@ -138,7 +151,7 @@ def test_everything_that_yaml_says_python_says_typed() -> None:
         space={
             "lr": ss.LogUniform(1e-4, 1e-1),
             "weight_decay": ss.around(0.1),
-            "batch_size": ss.Choice([32, 64]),
+            "ema_every": ss.IntUniform(1, 4),
             "label_smoothing": ss.Uniform(0.0, 0.3, step=0.1),
             "sgd": {
                 "momentum": ss.Uniform(0.5, 0.99),
@@ -285,3 +298,20 @@ def test_settings_of_a_phase_can_be_set_from_the_command_line() -> None:
     assert study.phases.search is not None
     assert study.references == 1
     assert load_study("quickstart", ["phases.stability.sampler=sobol"]).references == 0
+
+
+def test_whole_numbers_stay_whole_for_a_trainable_of_the_users_own() -> None:
+    ss.register_trainable("users", lambda members, context: iter(()))
+    values: dict[str, Any] = {
+        "name": "s",
+        "trainable": "users",
+        "arms": ["a/x", "b/x"],
+        "phases": {"peak": {"epochs": 1, "at": {"width": 32, "depth": 2, "b/x": {"depth": 2.5}}}},
+    }
+    for trial in plan_trials(make_study(values, "study.yaml")):
+        assert type(trial.hyperparameters["width"]) is int
+        # A whole number in one arm and a float in another are one column.
+        assert type(trial.hyperparameters["depth"]) is float
+    values["phases"]["peak"]["at"] = {"a/x": {"width": 32}}
+    with pytest.raises(StudyError, match="phases.peak.at: it has no value for the arm b/x"):
+        make_study(values, "study.yaml")

@@ -15,7 +15,7 @@ import stablesweep as ss
 from stablesweep.cli import main
 from stablesweep.estimate import NO_WORK, optimizer_share
 from stablesweep.home import Home
-from stablesweep.ledger import Ledger, Trial, plan_trials, with_settings
+from stablesweep.ledger import Ledger
 from stablesweep.machine import Machine
 from stablesweep.messages import TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
@@ -25,6 +25,7 @@ from stablesweep.record import Record
 from stablesweep.schedule import Schedule
 from stablesweep.study import Pack
 from stablesweep.study_file import load_study, read_study_file
+from stablesweep.trials import Trial, plan_trials, with_settings
 from tests.support import small_study
 from trainables import (
     Batch,

@@ -16,11 +16,11 @@ from stablesweep.calibration import Calibration, Excerpt, Speed, calibrate
 from stablesweep.cli import main
 from stablesweep.estimate import Estimator, find_data
 from stablesweep.home import Home
-from stablesweep.ledger import plan_trials
 from stablesweep.machine import Machine
 from stablesweep.plan import Plan, make_plan, planned_packs
 from stablesweep.plan_text import WIDTH, render_plan
 from stablesweep.plan_times import PACK_START_CPU_S, PACK_START_S, Times, estimate_times
+from stablesweep.trials import plan_trials
 from trainables import Reading, load_dataset, register_model
 
 SIZE: dict[str, Any] = {"name": "digits", "image_size": 16}

@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from stablesweep import progress_view
-from stablesweep.ledger import plan_trials
 from stablesweep.messages import EpochDone, PackTimed, TrialEnded, TrialStarted
 from stablesweep.progress import Progress
 from stablesweep.progress_view import format_line, shown
+from stablesweep.trials import plan_trials
 from tests.support import small_study
 
 TRIALS = plan_trials(small_study())

@@ -16,11 +16,12 @@ import pytest
 from dashboards import tags
 from dashboards.tracking import read_study
 from stablesweep.errors import LedgerError, TrackingError
-from stablesweep.ledger import Trial, to_trials, write_ledger
+from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import publish_all
+from stablesweep.trials import Trial
 from tests.support import small_study
 
 

@@ -2,7 +2,10 @@
 
 import math
 import random
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stablesweep as ss
-from stablesweep.ledger import Trial, plan_trials, with_settings
+from stablesweep.errors import LedgerError
+from stablesweep.ledger import Ledger
 from stablesweep.messages import EpochDone, Message, TrialEnded
 from stablesweep.outcomes import Outcomes
 from stablesweep.packs import TrialPack
 from stablesweep.schedule import Schedule
 from stablesweep.search import search_seed
+from stablesweep.trials import Trial
 
 ARMS = ["vit_p_micro/adamw", "vit_c_micro/adamw", "vit_c_micro/sgd"]
 SPACE: dict[str, Any] = {
@@ -67,17 +72,29 @@ def results(trials: Sequence[Trial]) -> list[Message]:
 
 
 class Session:
-    """One process that runs a study: what it keeps is what the next one finds."""
+    """One process that runs a study: the next one finds its ledger's file, and the results that it had."""
 
-    def __init__(self, study: ss.Study, ledger: Sequence[Trial] = (), outcomes: Outcomes | None = None) -> None:
-        self.study, self.outcomes = study, outcomes or Outcomes()
-        self.ledger = with_settings(plan_trials(study), ledger)
-        self.given_up: list[Message] = []
+    def __init__(self, study: ss.Study, before: "Session | None" = None) -> None:
+        self.study, self.outcomes = study, Outcomes() if before is None else before.outcomes
+        self._folder = tempfile.TemporaryDirectory()
+        self._file = Path(self._folder.name) / "ledger.parquet"
+        if before is not None:
+            shutil.copy(before._file, self._file)
+        self._ledger = Ledger.opened(self._file, study)
+        self.lost: list[Message] = []
         self.packs: list[str] = []
-        self.schedule = Schedule(study, self.ledger, self.outcomes, keep=self._keep, give_up=self.given_up.extend)
+        self.schedule = Schedule(
+            study,
+            self._ledger.trials,
+            self.outcomes,
+            settings=self._ledger.settings,
+            keep=self._ledger.settle,
+            give_up=self.lost.extend,
+        )
 
-    def _keep(self, settled: Sequence[Trial]) -> None:
-        self.ledger = with_settings(self.ledger, settled)
+    @property
+    def ledger(self) -> list[Trial]:
+        return self._ledger.trials
 
     def run(self, packs: int = 10_000, at_once: int = 2, order: random.Random | None = None) -> "Session":
         """Hand out packs, two at a time, end them in any order; stop after some, the last ones without a result."""
@@ -93,6 +110,17 @@ class Session:
                 self.outcomes.note(results(ended.trials))
                 self.schedule.ended(ended, None)
         return self
+
+
+def reopened(session: Session) -> Session:
+    """After ``--retry-lost``: the lost trials have no result any more."""
+    kept = Outcomes()
+    for trial in session.ledger:
+        outcome = session.outcomes.final(trial.key)
+        if outcome is not None and outcome.status != "lost":
+            kept.note(results([trial]))
+    session.outcomes = kept
+    return Session(session.study, session)
 
 
 def settings_of(session: Session) -> dict[str, dict[str, Any]]:
@@ -149,7 +177,7 @@ def test_interruptions_and_the_order_of_ends_change_nothing(
     session = Session(study())
     for packs in stops:
         session.run(packs, at_once, order)
-        session = Session(study(), session.ledger, session.outcomes)
+        session = Session(study(), session)
     session.run(at_once=at_once, order=order)
     assert settings_of(session) == settings_of(UNDISTURBED)
 
@@ -189,7 +217,7 @@ def test_a_search_finds_better_settings_than_it_began_with() -> None:
 
 def test_a_longer_search_keeps_what_was_suggested() -> None:
     longer = study(phases={**PHASES, "search": {"draws": 13, "epochs": 2, "at_once": 3}})
-    session = Session(longer, UNDISTURBED.ledger, UNDISTURBED.outcomes).run()
+    session = Session(longer, UNDISTURBED).run()
     assert settings_of(UNDISTURBED).items() <= settings_of(session).items()
     for arm in ARMS:
         assert len({tuple(trial.hyperparameters.items()) for trial in of(session, "search", arm)}) == 13
@@ -225,14 +253,13 @@ def test_families_can_be_given() -> None:
 def test_a_search_of_which_nothing_completed_ends_what_waits_for_it() -> None:
     space = {**SPACE, "vit_c_micro/sgd": {"lr": {"log_uniform": [0.07, 0.1]}}}
     session = Session(study(space=space)).run()
-    hopeless = {message.key: message for message in session.given_up if isinstance(message, TrialEnded)}
-    assert set(hopeless) == {trial.key for trial in session.ledger if not trial.settled}
-    assert {key.split("/0")[0] for key in hopeless} == {
+    lost = {message.key: message for message in session.lost if isinstance(message, TrialEnded)}
+    assert set(lost) == {trial.key for trial in session.ledger if not trial.settled}
+    assert {key.split("/0")[0] for key in lost} == {
         f"{phase}/vit_c_micro/sgd" for phase in ("reference", "stability", "length", "peak")
     }
-    assert all(
-        message.status == "failed" and "has completed" in (message.reason or "") for message in hopeless.values()
-    )
+    # Lost, not failed: a longer search may still find a centre, and `run --retry-lost` then takes them up.
+    assert all(message.status == "lost" and "has completed" in (message.reason or "") for message in lost.values())
     assert all(trial.settled for trial in session.ledger if trial.arm != "vit_c_micro/sgd")
 
 
@@ -259,3 +286,133 @@ def test_packs_are_made_of_trials_that_can_share_batches() -> None:
         assert len({trial.hyperparameters["batch_size"] for trial in pack.trials}) == 1
         assert len({trial.hyperparameters["label_smoothing"] for trial in pack.trials}) == len(pack.trials)
     assert len({pack.name for pack in packs}) == len(packs)
+
+
+def test_what_was_lost_with_a_search_comes_back_with_it() -> None:
+    session = Session(study(**ADAMW_ONLY))
+    while (pack := session.schedule.next()) is not None:
+        session.schedule.ended(pack, "the machine burned")
+    assert session.schedule.done()
+    everything = {trial.key for trial in session.ledger}
+    assert {message.key for message in session.lost if isinstance(message, TrialEnded)} == everything
+    again = reopened(session).run()
+    assert all(trial.settled for trial in again.ledger)
+    assert {again.outcomes.finals([trial.key])[0].status for trial in again.ledger} <= {"completed", "diverged"}
+
+
+@pytest.mark.parametrize("around", ["arm", "family"])
+def test_a_study_that_grows_keeps_the_centre_that_it_has_used(around: str) -> None:
+    small = {**PHASES, "search": {"draws": 6, "epochs": 2}, "stability": {"draws": 3, "epochs": 3, "around": around}}
+    grown = {
+        **PHASES,
+        "search": {"draws": 16, "epochs": 2},
+        "stability": {"draws": 6, "epochs": 3, "around": around, "reference": 2},
+    }
+    before = Session(study(phases=small)).run()
+    after = Session(study(phases=grown), before).run()
+    for arm in ARMS:
+        settings = [dict(trial.hyperparameters) for trial in of(after, "reference", arm)]
+        assert settings == [dict(of(before, "reference", arm)[0].hyperparameters)] * 2
+        for trial in of(after, "stability", arm):
+            low = float(settings[0]["lr"]) / 8
+            assert trial.hyperparameters["lr"] == pytest.approx(low * 32 ** trial.unit["lr"])
+
+
+def test_an_arm_that_joins_a_family_follows_its_centre() -> None:
+    phases = {**PHASES, "stability": {"draws": 3, "epochs": 3, "around": "family", "reference": 0}}
+    before = Session(study(phases=phases, arms=[ARMS[0], ARMS[2]])).run()
+    after = Session(study(phases=phases, arms=[ARMS[0], ARMS[2], ARMS[1]]), before).run()
+    drawn = [[dict(trial.hyperparameters) for trial in of(after, "stability", arm)] for arm in ARMS[:2]]
+    assert drawn[0] == drawn[1]
+
+
+CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"phases": {"stability": {"draws": 3, "epochs": 3}}},
+        {"phases": {**PHASES, "stability": {"draws": 6, "epochs": 3}}},
+    ),
+    ({}, {"space": {**SPACE, "lr": {"log_uniform": [1e-4, 1.0]}}}),
+    ({}, {"phases": {**PHASES, "stability": {"draws": 5, "epochs": 3, "reference": 2, "around": "family"}}}),
+    ({}, {"phases": {**PHASES, "search": {**PHASES["search"], "sampler": {"name": "tpe", "n_startup_trials": 3}}}}),
+    ({}, {"phases": {**PHASES, "search": {**PHASES["search"], "pruning": "median"}}}),
+    ({}, {"phases": {**PHASES, "peak": {**PHASES["peak"], "seeds": 3, "at": "centre"}}}),
+]
+
+
+@pytest.mark.parametrize(("first", "then"), CHANGES)
+def test_settled_trials_are_never_joined_by_trials_settled_otherwise(
+    first: dict[str, Any], then: dict[str, Any]
+) -> None:
+    before = Session(study(**first)).run()
+    with pytest.raises(LedgerError, match="in another way") as caught:
+        Session(study(**then), before)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_draws_that_are_settled_later_come_in_packs_of_their_own() -> None:
+    small = {"search": {"draws": 4, "epochs": 2}, "stability": {"draws": 3, "epochs": 3, "reference": 0}}
+    session = Session(study(phases=small, pack={"size": 24}, **ADAMW_ONLY))
+    search = session.schedule.next()
+    assert search is not None
+    session.outcomes.note(results(search.trials))
+    assert not session.schedule.done()  # The draws are settled now, and wait.
+    grown = {"search": {"draws": 8, "epochs": 2}, "stability": {"draws": 6, "epochs": 3, "reference": 0}}
+    after = Session(study(phases=grown, pack={"size": 24}, **ADAMW_ONLY), session).run()
+    assert len(set(after.packs)) == len(after.packs)
+    assert after.outcomes.all_final(trial.key for trial in after.ledger)
+
+
+def test_a_result_that_comes_while_the_schedule_is_asked_is_not_missed() -> None:
+    """The recorder's thread notes the last results of a round between two steps of :meth:`Schedule.done`."""
+    session = Session(study(phases={"search": {"draws": 8, "epochs": 2}}, **ADAMW_ONLY))
+    pack = session.schedule.next()
+    assert pack is not None
+
+    class Late(Outcomes):
+        def all_final(self, keys: Any) -> bool:
+            answer = super().all_final(keys)
+            self.note(results(pack.trials))
+            return answer
+
+    session.outcomes.__class__ = Late
+    assert not session.schedule.done()
+
+
+def test_an_extended_search_is_asked_again_as_it_was_asked() -> None:
+    phases = [{"search": {"draws": draws, "epochs": 2, "at_once": 4}} for draws in (10, 20)]
+    first = Session(study(phases=phases[0], **ADAMW_ONLY)).run()
+    in_one = Session(study(phases=phases[1], **ADAMW_ONLY), first).run()
+    begun = Session(study(phases=phases[1], **ADAMW_ONLY), first).run(packs=1)
+    in_two = Session(study(phases=phases[1], **ADAMW_ONLY), begun).run()
+    assert settings_of(in_one) == settings_of(in_two)
+    rounds = [trial.round for trial in of(in_one, "search", ARMS[0])]
+    assert rounds == [0] * 4 + [1] * 4 + [2] * 2 + [3] * 4 + [4] * 4 + [5] * 2
+
+
+def test_a_condition_may_fail_to_hold_around_a_centre() -> None:
+    space = {**SPACE, "grad_clip": {"uniform": [1.0, 2.0], "when": {"lr": {"at_least": 0.09}}}}
+    session = Session(study(space=space)).run()
+    assert all(trial.settled for trial in session.ledger)
+    assert not any("grad_clip" in trial.hyperparameters for trial in session.ledger if trial.phase == "stability")
+
+
+def test_a_familys_centre_has_only_what_an_arm_knows() -> None:
+    space = {**SPACE, "vit_c_micro/adamw": {"drop_path": {"uniform": [0.0, 0.2]}}}
+    phases = {**PHASES, "stability": {"draws": 4, "epochs": 3, "around": "family"}}
+    session = Session(study(space=space, phases=phases)).run()
+    names = [set(of(session, "reference", arm)[0].hyperparameters) for arm in ARMS]
+    assert names == [
+        {"lr", "weight_decay"},
+        {"lr", "weight_decay", "drop_path"},
+        {"lr", "weight_decay", "momentum"},
+    ]
+
+
+def test_a_familys_centre_is_a_value_that_can_be_had() -> None:
+    space = {**SPACE, "batch_size": {"choice": [32, 64]}, "randaugment_ops": {"int_uniform": [1, 9], "step": 4}}
+    phases = {**PHASES, "stability": {"draws": 4, "epochs": 3, "around": "family"}}
+    session = Session(study(space=space, phases=phases)).run()
+    for arm in ARMS:
+        reference = of(session, "reference", arm)[0].hyperparameters
+        assert reference["batch_size"] in (32, 64)
+        assert reference["randaugment_ops"] in (1, 5, 9)

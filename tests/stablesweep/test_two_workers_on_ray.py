@@ -16,7 +16,7 @@ import stablesweep as ss
 from dashboards import tags
 from stablesweep.cli import main
 from stablesweep.home import Home
-from stablesweep.ledger import plan_trials
+from stablesweep.trials import plan_trials
 from tests.support import run_here, small_study
 
 pytestmark = pytest.mark.cluster
