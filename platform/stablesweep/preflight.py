@@ -1,6 +1,7 @@
 """Before any compute is spent: whether the study's data is there, and its arms can be built and trained on it."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ def check_data(study: Study, source: str) -> None:
         for model in {arm.model: study.model_of(arm) for arm in study.arms}.values():
             _check_model(model, data)
         for arm in study.arms:
-            for values in settings_to_try(study, arm):
+            spaces = [values for space in _spaces(study, arm) for values in _with_every_value(space)]
+            for values in itertools.chain(settings_to_try(study, arm), spaces):
                 _check_setting(study, arm, data, values)
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
@@ -55,8 +57,12 @@ def settings_to_try(study: Study, arm: Arm) -> Iterator[dict[str, Hyperparameter
         if isinstance(phase.at, dict) or centre is not None:
             yield dict(centre or study.setting(phase.at, arm))
     for space in _spaces(study, arm):
-        yield from (space.from_unit(dict.fromkeys(space, unit)) for unit in CORNERS)
-        yield from _with_every_value(space)
+        yield from corners(space)
+
+
+def corners(space: SearchSpace) -> Iterator[dict[str, HyperparameterValue]]:
+    """The lower ends of all dimensions, their middles, and their upper ends."""
+    return (space.from_unit(dict.fromkeys(space, unit)) for unit in CORNERS)
 
 
 def _with_every_value(space: SearchSpace) -> Iterator[dict[str, HyperparameterValue]]:

@@ -90,8 +90,8 @@ def test_the_example_is_what_scikit_learn_gives(users_folder: Path, monkeypatch:
     from sklearn.preprocessing import StandardScaler
 
     import stablesweep as ss
-    from stablesweep.ledger import plan_trials
     from stablesweep.study_file import load_study
+    from stablesweep.trials import plan_trials
 
     monkeypatch.syspath_prepend(str(users_folder))
     study = load_study(users_folder / "study.yaml", ["phases.stability.draws=4"])

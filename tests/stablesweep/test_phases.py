@@ -313,5 +313,5 @@ def test_whole_numbers_stay_whole_for_a_trainable_of_the_users_own() -> None:
         # A whole number in one arm and a float in another are one column.
         assert type(trial.hyperparameters["depth"]) is float
     values["phases"]["peak"]["at"] = {"a/x": {"width": 32}}
-    with pytest.raises(StudyError, match="phases.peak.at: it has no value for the arm b/x"):
+    with pytest.raises(StudyError, match=r"phases\.peak\.at: it has no value for the arm b/x"):
         make_study(values, "study.yaml")

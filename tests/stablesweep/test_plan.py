@@ -25,7 +25,7 @@ from stablesweep.record import Record
 from stablesweep.schedule import Schedule
 from stablesweep.study import Pack
 from stablesweep.study_file import load_study, read_study_file
-from stablesweep.trials import Trial, plan_trials, with_settings
+from stablesweep.trials import Trial, plan_trials
 from tests.support import small_study
 from trainables import (
     Batch,
@@ -198,12 +198,15 @@ def test_the_home_holds_two_checkpoints_of_every_pack_that_trains(
 
 def run_on_paper(study: ss.Study) -> list[str]:
     """The packs that the schedule hands out if every trial completes, the larger rates with the larger errors."""
-    outcomes, ledger = Outcomes(), plan_trials(study)
-
-    def settled(trials: Any) -> None:
-        ledger[:] = with_settings(ledger, trials)
-
-    schedule, names = Schedule(study, ledger, outcomes, keep=settled, give_up=lambda messages: None), []
+    outcomes, names = Outcomes(), []
+    schedule = Schedule(
+        study,
+        plan_trials(study),
+        outcomes,
+        settings={},
+        keep=lambda trials, settings: None,
+        give_up=lambda messages: None,
+    )
     while not schedule.done():
         pack = schedule.next()
         assert pack is not None

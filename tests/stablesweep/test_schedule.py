@@ -75,7 +75,8 @@ class Session:
     """One process that runs a study: the next one finds its ledger's file, and the results that it had."""
 
     def __init__(self, study: ss.Study, before: "Session | None" = None) -> None:
-        self.study, self.outcomes = study, Outcomes() if before is None else before.outcomes
+        self.study = study
+        self.outcomes: Outcomes = Outcomes() if before is None else before.outcomes
         self._folder = tempfile.TemporaryDirectory()
         self._file = Path(self._folder.name) / "ledger.parquet"
         if before is not None:
@@ -368,10 +369,12 @@ def test_a_result_that_comes_while_the_schedule_is_asked_is_not_missed() -> None
     pack = session.schedule.next()
     assert pack is not None
 
+    late = results(pack.trials)
+
     class Late(Outcomes):
         def all_final(self, keys: Any) -> bool:
             answer = super().all_final(keys)
-            self.note(results(pack.trials))
+            self.note(late)
             return answer
 
     session.outcomes.__class__ = Late
