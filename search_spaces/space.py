@@ -5,9 +5,14 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from search_spaces.conditions import Condition, Conditional, OneOf, possible, takes
-from search_spaces.distributions import Constant, Distribution, LogUniform, Uniform, around
+from search_spaces.distributions import HIGH_FACTOR, LOW_FACTOR, Constant, Distribution, LogUniform, Uniform, around
 from search_spaces.parsing import parse_distribution
 from search_spaces.values import HyperparameterValue, SpaceError, is_number, shown
+
+_FREE = ("lr", "weight_decay")
+"""Dimensions that follow a centre anywhere, as the paper's do: there is no value at which they lose their meaning."""
+# A mean of equal centres may differ from them in its last digits.
+_ROUNDING = 1e-9
 
 
 class SearchSpace(Mapping[str, Distribution]):
@@ -29,10 +34,13 @@ class SearchSpace(Mapping[str, Distribution]):
         given = {**(dimensions or {}), **named}
         if not given:
             raise SpaceError("a search space needs at least one dimension, e.g. lr: {around: 0.001}")
-        self._dimensions = {name: self._parse(name, config) for name, config in given.items()}
-        self._order = self._sorted()
+        self._set(given)
         for name in self._conditionals():
             self._check_conditions(name)
+
+    def _set(self, given: Mapping[str, object]) -> None:
+        self._dimensions = {name: self._parse(name, config) for name, config in given.items()}
+        self._order = self._sorted()
 
     @staticmethod
     def _parse(name: object, config: object) -> Distribution:
@@ -165,25 +173,38 @@ class SearchSpace(Mapping[str, Distribution]):
     def around(self, centre: Mapping[str, HyperparameterValue]) -> "SearchSpace":
         """This space moved to a good setting.
 
-        A log-uniform dimension without step becomes :func:`search_spaces.around` the centre's value, where that is a
-        positive number; other dimensions stay as they are, and what the centre has besides becomes a constant.
+        ``lr`` and ``weight_decay``, if log-uniform without step and positive in the centre, become
+        :func:`search_spaces.around` the centre's value, whatever their interval. Any other log-uniform dimension without
+        step is narrowed to that interval around its value, and never leaves its own, beyond which its values may mean
+        nothing. All else stays as it is; a name that is no dimension becomes a constant. A dimension whose condition
+        holds nowhere in the new intervals stays and is never active: such a space cannot be read back from
+        :meth:`to_config`.
 
         Args:
             centre: Values by name, in the hyperparameters' own units.
 
         Raises:
-            SpaceError: If a further value can be none of a hyperparameter.
+            SpaceError: If the value of a dimension to be narrowed lies outside its interval, or a further value can be none of
+                a hyperparameter.
         """
-        dimensions: dict[str, object] = {name: self._moved(name, centre.get(name)) for name in self}
-        return SearchSpace({**dimensions, **{n: Constant(v) for n, v in centre.items() if n not in dimensions}})
+        dimensions: dict[str, object] = {
+            name: self._moved(name, centre[name]) if name in centre else given for name, given in self.items()
+        }
+        moved = SearchSpace.__new__(SearchSpace)
+        # Not checked as a user's: what the new intervals rule out is no mistake.
+        moved._set({**dimensions, **{n: Constant(v) for n, v in centre.items() if n not in dimensions}})
+        return moved
 
-    def _moved(self, name: str, centre: HyperparameterValue | None) -> Distribution:
+    def _moved(self, name: str, centre: HyperparameterValue) -> Distribution:
         given, distribution = self._dimensions[name], self.distribution(name)
         if not isinstance(distribution, LogUniform) or distribution.step is not None:
             return given
-        if not is_number(centre) or centre <= 0:
+        if name not in _FREE:
+            moved = _narrowed(name, distribution, centre)
+        elif is_number(centre) and centre > 0:
+            moved = around(centre)
+        else:
             return given
-        moved = around(centre)
         return Conditional(moved, **dict(given.conditions)) if isinstance(given, Conditional) else moved
 
     def to_config(self) -> dict[str, Any]:
@@ -204,9 +225,18 @@ def space_around(centre: Mapping[str, HyperparameterValue]) -> SearchSpace:
     """
     dimensions: dict[str, object] = {}
     for name, value in centre.items():
-        moves = name in ("lr", "weight_decay") and is_number(value) and value > 0
+        moves = name in _FREE and is_number(value) and value > 0
         dimensions[name] = around(value) if moves and is_number(value) else Constant(value)
     return SearchSpace(dimensions)
+
+
+def _narrowed(name: str, interval: LogUniform, centre: HyperparameterValue) -> LogUniform:
+    low, high = interval.low, interval.high
+    if not is_number(centre) or not low * (1 - _ROUNDING) <= centre <= high * (1 + _ROUNDING):
+        raise SpaceError(
+            f"{name}: the centre {shown(centre)} lies outside {shown(interval.to_config())}; change one of them"
+        )
+    return LogUniform(max(low, centre * LOW_FACTOR), min(high, centre * HIGH_FACTOR))
 
 
 def _way_out(distribution: Distribution, conditions: Sequence[Condition]) -> str:

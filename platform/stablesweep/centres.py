@@ -4,11 +4,22 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from search_spaces import Choice, Distribution, HyperparameterValue, LogIntUniform, LogUniform, SearchSpace, num_values
+from search_spaces import (
+    Choice,
+    Conditional,
+    Distribution,
+    HyperparameterValue,
+    LogIntUniform,
+    LogUniform,
+    SearchSpace,
+    num_values,
+)
 from stablesweep.arms import Arm
 from stablesweep.study import Study
 
 Setting = Mapping[str, HyperparameterValue]
+PAPER_DIMENSIONS = ("lr", "weight_decay")
+"""Log-scaled where a study has no space; see also :meth:`search_spaces.SearchSpace.around`."""
 
 
 def family_arms(study: Study, arm: Arm) -> list[Arm]:
@@ -59,7 +70,21 @@ def common_centre(study: Study, arm: Arm, centres: Mapping[str, Setting]) -> Set
             common[name] = _middle(
                 values, None if space is None or name not in space else space.distribution(name), name
             )
-    return common
+    return within_own_intervals(study, arm, common)
+
+
+def within_own_intervals(study: Study, arm: Arm, centre: Setting) -> Setting:
+    """The centre, moved into the arm's own log-uniform intervals: outside of them a value may mean nothing to it.
+
+    ``lr`` and ``weight_decay`` stay as they are: around a centre they may leave the interval that the study gives them.
+    """
+    moved = dict(centre)
+    for name, distribution in study.dimensions_of(arm).items():
+        inner = distribution.distribution if isinstance(distribution, Conditional) else distribution
+        value = centre.get(name)
+        if isinstance(inner, LogUniform) and isinstance(value, int | float) and name not in PAPER_DIMENSIONS:
+            moved[name] = min(max(value, inner.low), inner.high)
+    return moved
 
 
 def _middle(values: Sequence[HyperparameterValue], distribution: Distribution | None, name: str) -> HyperparameterValue:
@@ -68,7 +93,7 @@ def _middle(values: Sequence[HyperparameterValue], distribution: Distribution | 
         return Counter(values).most_common(1)[0][0]
     logarithmic = isinstance(distribution, LogUniform | LogIntUniform)
     if distribution is None:
-        logarithmic = name in ("lr", "weight_decay")
+        logarithmic = name in PAPER_DIMENSIONS
     mean = _mean(numbers, logarithmic and min(numbers) > 0)
     if distribution is not None and num_values(distribution) is not None:
         return min(sorted(numbers), key=lambda number: abs(number - mean))

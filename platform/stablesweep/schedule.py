@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from dashboards.selection import SEARCH
+from search_spaces import SpaceError
 from stablesweep.centres import Setting
 from stablesweep.messages import Message, TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
@@ -99,17 +100,26 @@ class Schedule:
 
     def _settle_searches(self) -> bool:
         settled: list[Trial] = []
+        ended: dict[str, str] = {}
         for arm, search in self._searches.items():
-            settled.extend(search.next_round(self.searched(arm), self._outcomes))
+            try:
+                settled.extend(search.next_round(self.searched(arm), self._outcomes))
+            except SpaceError as error:
+                left = [trial for trial in self.searched(arm) if not trial.settled]
+                ended |= {trial.key: str(error) for trial in left if self._outcomes.final(trial.key) is None}
         self._take(settled, {group_name(SEARCH, trial.arm): {} for trial in settled})
-        return bool(settled)
+        self._give_up_unsettled(ended)
+        return bool(settled or ended)
+
+    def _give_up_unsettled(self, reasons: Mapping[str, str]) -> None:
+        for key, reason in reasons.items():
+            trial = self._trials[key]
+            self._lose({key: reason}, pack_name(trial.phase, trial.arm, "none"))
 
     def _settle_phases(self) -> bool:
         found = settle(self._study, list(self._trials.values()), self._outcomes, self._settings)
         self._take(found.trials, found.settings)
-        for key, reason in found.hopeless.items():
-            trial = self._trials[key]
-            self._lose({key: reason}, pack_name(trial.phase, trial.arm, "none"))
+        self._give_up_unsettled(found.hopeless)
         return bool(found.trials or found.hopeless)
 
     def _take(self, settled: Sequence[Trial], settings: Mapping[str, Setting]) -> None:

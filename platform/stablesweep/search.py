@@ -46,9 +46,12 @@ class ArmSearch:
         Args:
             trials: All trials of this search, in order of their draws.
             outcomes: What is known of results.
+
+        Raises:
+            SpaceError: If the sampler has no more to suggest, or cannot go on.
         """
         settled = [trial for trial in trials if trial.settled]
-        waiting = [trial for trial in trials if not trial.settled]
+        waiting = [trial for trial in trials if not trial.settled and outcomes.final(trial.key) is None]
         if not waiting or not outcomes.all_final(trial.key for trial in settled):
             return []
         search = self._replayed(settled, outcomes)

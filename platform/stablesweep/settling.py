@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dashboards.selection import REFERENCE, SEARCH, STABILITY
-from search_spaces import HyperparameterValue
+from search_spaces import HyperparameterValue, SpaceError
 from stablesweep.arms import Arm
-from stablesweep.centres import Setting, common_centre, family_arms
+from stablesweep.centres import Setting, common_centre, family_arms, within_own_intervals
 from stablesweep.outcomes import Outcomes
 from stablesweep.sources import group_name
 from stablesweep.study import Study
@@ -50,12 +50,11 @@ def settle(study: Study, trials: Sequence[Trial], outcomes: Outcomes, settings: 
             setting = _used(study, arm, phase, used)
             if setting is None:
                 setting = _with_familys(study, arm, phase, used, _found(study, arm, phase, by_arm, outcomes))
-        except NoCentre as error:
+            if setting is not None:
+                settled.trials.extend(_settled(study, arm, group, setting))
+                settled.settings[group_name(phase, arm_name)] = setting
+        except (NoCentre, SpaceError) as error:
             settled.hopeless |= {trial.key: str(error) for trial in group if outcomes.final(trial.key) is None}
-            continue
-        if setting is not None:
-            settled.settings[group_name(phase, arm_name)] = setting
-            settled.trials.extend(_settled(study, arm, group, setting))
     return settled
 
 
@@ -100,7 +99,7 @@ def _with_familys(
         return found
     names = [group_name(name, one.name) for one in family_arms(study, arm) for name in (STABILITY, REFERENCE)]
     familys = {key: value for name in names for key, value in settings.get(name, {}).items()}
-    return {name: familys.get(name, value) for name, value in found.items()}
+    return within_own_intervals(study, arm, {name: familys.get(name, value) for name, value in found.items()})
 
 
 def _found(study: Study, arm: Arm, phase: str, by_arm: Mapping[str, list[Trial]], outcomes: Outcomes) -> Setting | None:

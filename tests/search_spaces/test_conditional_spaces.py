@@ -252,13 +252,15 @@ def test_a_space_moves_to_a_centre() -> None:
         lr=LogUniform(1e-6, 1.0),
         weight_decay=LogUniform(1e-6, 1.0),
         momentum=Conditional(LogUniform(0.1, 1.0), solver="sgd"),
+        label_smoothing=LogUniform(0.001, 10.0),
         width=LogIntUniform(8, 64),
         dropout=LogUniform(0.1, 0.3, step=0.1),
     )
     centre: dict[str, HyperparameterValue] = {
-        "lr": 0.01,
+        "lr": 2.0,
         "weight_decay": 0.0,
         "momentum": 0.4,
+        "label_smoothing": 0.08,
         "width": 16,
         "dropout": 0.2,
         "solver": "sgd",
@@ -267,13 +269,99 @@ def test_a_space_moves_to_a_centre() -> None:
     moved = space.around(centre)
     assert dict(moved) == {
         **space,
-        "lr": around(0.01),
-        "momentum": Conditional(around(0.4), solver="sgd"),
+        "lr": LogUniform(0.25, 8.0),
+        "momentum": Conditional(LogUniform(0.1, 1.0), solver="sgd"),
+        "label_smoothing": LogUniform(0.01, 0.32),
         "eps": Constant(1e-8),
     }
     assert space.around({}) == space
     with pytest.raises(SpaceError, match="constant: give"):
         space.around({"new": None})  # type: ignore[dict-item]
+
+
+def test_learning_rate_and_weight_decay_leave_their_intervals() -> None:
+    space = SearchSpace(
+        lr=LogUniform(1e-4, 1e-3), weight_decay=Conditional(LogUniform(0.1, 0.2), on=True), on=Choice([True, False])
+    )
+    assert dict(space.around({"lr": 0.8, "weight_decay": 1e-3})) == {
+        "lr": LogUniform(0.1, 3.2),
+        "weight_decay": Conditional(LogUniform(1.25e-4, 4e-3), on=True),
+        "on": Choice([True, False]),
+    }
+
+
+@pytest.mark.parametrize("centre", [0.5001, 0.0999, 0.0, -1, True, "high"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_centre_outside_an_interval_is_refused(centre: HyperparameterValue, conditional: bool) -> None:
+    interval = LogUniform(0.1, 0.5)
+    space = SearchSpace(lr=0.1, eps=Conditional(interval, lr=0.1) if conditional else interval)
+    with pytest.raises(SpaceError) as caught:
+        space.around({"lr": 0.1, "eps": centre})
+    assert str(caught.value) == (
+        f"eps: the centre {centre!r} lies outside {{'log_uniform': [0.1, 0.5]}}; change one of them"
+    )
+
+
+@settings(deadline=None)
+@given(
+    low=st.floats(1e-300, 1e300),
+    spread=st.floats(1.001, 1e6),
+    where=st.floats(0, 1),
+    unit=units,
+    rounding=st.sampled_from([1 - 1e-12, 1.0, 1 + 1e-12]),
+)
+def test_a_narrowed_interval_holds_its_centre_and_stays_in_its_own(
+    low: float, spread: float, where: float, unit: float, rounding: float
+) -> None:
+    high = low * spread
+    centre = min(max(low * spread**where, low), high)
+    narrowed = SearchSpace(eps=LogUniform(low, high)).around({"eps": centre * rounding}).distribution("eps")
+    assert isinstance(narrowed, LogUniform)
+    assert low <= narrowed.low <= centre <= narrowed.high <= high
+    assert narrowed.low == low or narrowed.low == pytest.approx(centre / 8, rel=1e-9, abs=0)
+    assert narrowed.high == high or narrowed.high == pytest.approx(centre * 4, rel=1e-9, abs=0)
+    assert low <= narrowed.from_unit(unit) <= high
+
+
+def test_what_is_out_of_reach_around_a_centre_is_never_active() -> None:
+    dimensions = {
+        "lr": LogUniform(1e-5, 1.0),
+        "momentum": Conditional(Uniform(0.5, 0.99), lr={"at_least": 0.05}),
+        "nesterov": Conditional(Choice([True, False]), momentum={"above": 0.8}),
+    }
+    space = SearchSpace(dimensions)
+    moved = space.around({"lr": 1e-3, "momentum": 0.9})
+    assert dict(moved) == {**space, "lr": around(1e-3)}
+    assert moved.order == space.order
+    for unit in (0.0, 0.5, 1 - 2.0**-53):
+        assert set(moved.from_unit(dict.fromkeys(space, unit))) == {"lr"}
+    assert set(space.around({"lr": 0.1}).from_unit(dict.fromkeys(space, 0.9))) == set(space)
+    assert pickle.loads(pickle.dumps(moved)) == moved
+    with pytest.raises(SpaceError, match=r"momentum: when.lr: \{'at_least': 0.05\} never holds"):
+        SearchSpace({**dimensions, "lr": around(1e-3)})
+
+
+@settings(deadline=None)
+@given(
+    bound=st.sampled_from(["at_least", "at_most", "above", "below"]),
+    threshold=st.floats(1e-6, 1.0, exclude_min=True, exclude_max=True),
+    centre=st.floats(1e-6, 1.0),
+    parent=st.sampled_from(["lr", "eps"]),
+    unit=units,
+)
+def test_a_condition_means_the_same_around_any_centre(
+    bound: str, threshold: float, centre: float, parent: str, unit: float
+) -> None:
+    space = SearchSpace({parent: LogUniform(1e-6, 1.0), "child": Conditional(1, **{parent: {bound: threshold}})})
+    values = space.around({parent: centre}).from_unit({parent: unit, "child": 0.0})
+    value = float(values[parent])
+    expected = {
+        "at_least": value >= threshold,
+        "at_most": value <= threshold,
+        "above": value > threshold,
+        "below": value < threshold,
+    }
+    assert ("child" in values) == expected[bound]
 
 
 def test_a_space_is_made_around_a_centre() -> None:

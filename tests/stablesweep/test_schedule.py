@@ -1,5 +1,6 @@
 """Phases that feed each other, without Ray: packs are handed out, and a closed form stands for what training would give."""
 
+import copy
 import math
 import random
 import shutil
@@ -76,7 +77,9 @@ class Session:
 
     def __init__(self, study: ss.Study, before: "Session | None" = None) -> None:
         self.study = study
-        self.outcomes: Outcomes = Outcomes() if before is None else before.outcomes
+        self.outcomes = Outcomes()
+        if before is not None:
+            self.outcomes._found = copy.deepcopy(before.outcomes._found)
         self._folder = tempfile.TemporaryDirectory()
         self._file = Path(self._folder.name) / "ledger.parquet"
         if before is not None:
@@ -419,3 +422,26 @@ def test_a_familys_centre_is_a_value_that_can_be_had() -> None:
         reference = of(session, "reference", arm)[0].hyperparameters
         assert reference["batch_size"] in (32, 64)
         assert reference["randaugment_ops"] in (1, 5, 9)
+
+
+def test_a_sampler_that_has_no_more_to_suggest_ends_its_search_and_not_the_study() -> None:
+    space = {"weight_decay": 1e-4, "lr": {"choice": [0.001, 0.01, 0.02]}}
+    phases = {"search": {"draws": 6, "epochs": 2, "sampler": "brute_force", "at_once": 2}, "length": {"epochs": [3]}}
+    session = Session(study(space=space, phases=phases, arms=ARMS[:1])).run()
+    searched = of(session, "search", ARMS[0])
+    tried = {trial.hyperparameters["lr"] for trial in searched if trial.settled}
+    assert tried == {0.001, 0.01, 0.02}
+    assert session.outcomes.all_final(trial.key for trial in session.ledger)
+    assert of(session, "length", ARMS[0])[0].hyperparameters["lr"] == 0.01
+
+
+def test_a_familys_centre_stays_in_an_arms_own_interval() -> None:
+    def intervals(low: float) -> dict[str, Any]:
+        return {"grad_clip": {"log_uniform": [low, 2 * low]}}
+
+    space = {**SPACE, "vit_p_micro/adamw": intervals(1.0), "vit_c_micro/adamw": intervals(100.0)}
+    phases = {**PHASES, "stability": {"draws": 4, "epochs": 3, "around": "family"}}
+    session = Session(study(space=space, phases=phases)).run()
+    for arm, low in zip(ARMS[:2], (1.0, 100.0), strict=True):
+        for trial in [*of(session, "stability", arm), *of(session, "reference", arm)]:
+            assert low <= float(trial.hyperparameters["grad_clip"]) <= 2 * low

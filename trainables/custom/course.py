@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from trainables.custom.faults import EndedEarly, TrainableFault, close
+from trainables.custom.faults import EndedEarly, TrainableFault, close, exits_are_faults
+from trainables.custom.modes import TorchModes
 from trainables.custom.protocol import Trainable, TrainingContext
 from trainables.custom.state import plain_copy
 from trainables.training.records import Member
@@ -42,6 +43,7 @@ class Course:
         self._state = {key: plain_copy(own) for key, own in (state or {}).items()} if epoch else None
         self._context = replace(make_context(), first_epoch=epoch + 1, state=self._state)
         self._iterator: Iterator[Any] | None = None
+        self._modes = TorchModes()
 
     def advance(self) -> tuple[Mapping[str, Any], Mapping[str, float]]:
         """What the generator yields for one more epoch, and the seconds it spent on each member as far as is known.
@@ -50,12 +52,14 @@ class Course:
             EndedEarly: If it yields nothing more.
             TrainableFault: If it yields no mapping, or something for a key that it was not given.
             Exception: Whatever the generator raises.
+            SystemExit: If the handler of a signal raised it.
         """
         started = time.perf_counter()
         try:
-            if self._iterator is None:
-                self._iterator = self._started()
-            outcomes = next(self._iterator)
+            with exits_are_faults(), self._modes.active():
+                if self._iterator is None:
+                    self._iterator = self._started()
+                outcomes = next(self._iterator)
         except StopIteration:
             raise EndedEarly(self.epoch, self._context.epochs) from None
         self._require_known(outcomes)
@@ -79,7 +83,8 @@ class Course:
         state_of = self._context.link.state_of
         if state_of is None:
             return {}
-        state = state_of()
+        with exits_are_faults(), self._modes.active():
+            state = state_of()
         if not isinstance(state, Mapping) or not set(state) <= set(self.keys):
             raise TrainableFault("keep_state's function did not return a mapping from members' keys to their states")
         return {key: plain_copy(own, f"the state of {key!r}") for key, own in state.items()}
@@ -90,7 +95,8 @@ class Course:
 
     def close(self) -> None:
         """Ends the generator."""
-        close(self._iterator)
+        with self._modes.active():
+            close(self._iterator)
 
     def _started(self) -> Iterator[Any]:
         iterator: Any = self._trainable(self._members, self._context)

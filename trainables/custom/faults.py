@@ -1,7 +1,10 @@
 """What a trainable can do wrong, and closing it whatever it does. Imports no torch until there is something to judge."""
 
 import logging
+import signal
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trainables.text import one_line
@@ -20,6 +23,35 @@ class EndedEarly(TrainableFault):
         super().__init__(f"the trainable ended after epoch {epochs_done} of {epochs}")
 
 
+class Exited(TrainableFault):
+    """A trainable asked for the end of the process."""
+
+    def __init__(self, request: SystemExit) -> None:
+        code = " ".join(str(request).split())
+        super().__init__(f"the trainable called sys.exit({code[:100]}); raise an exception that says what is wrong")
+
+
+@contextmanager
+def exits_are_faults() -> Iterator[None]:
+    """Inside, a trainable's ``sys.exit`` is a fault of its own like any other.
+
+    Raises:
+        Exited: In place of ``SystemExit``, unless the handler of a signal raised that: then the process is to end.
+    """
+    try:
+        yield
+    except SystemExit as request:
+        if _by_signal(request):
+            raise
+        raise Exited(request) from request
+
+
+def _by_signal(request: SystemExit) -> bool:
+    # Ray, for one, ends a worker like this at SIGTERM; whatever runs at that moment is not to blame.
+    handlers = [getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()]
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(request.__traceback__))
+
+
 def reason_of(error: Exception) -> str:
     """Why a member failed, one line."""
     return str(error) if isinstance(error, TrainableFault) else one_line(error)
@@ -30,6 +62,7 @@ def close(iterator: Iterator[Any] | None) -> None:
 
     Raises:
         MemoryError: Or another exception that is the process's.
+        SystemExit: If the handler of a signal raised it.
     """
     from trainables.training.failures import is_the_processes
 
@@ -37,8 +70,9 @@ def close(iterator: Iterator[Any] | None) -> None:
     if closing is None:
         return
     try:
-        closing()
+        with exits_are_faults():
+            closing()
     except Exception as error:
         if is_the_processes(error):
             raise
-        logger.warning("a trainable raised while it was closed (%s); its results stand.", one_line(error))
+        logger.warning("a trainable raised while it was closed (%s); its results stand.", reason_of(error))

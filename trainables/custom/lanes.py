@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial, wraps
 from typing import Any
 
-from trainables.custom.faults import EndedEarly, close
+from trainables.custom.faults import EndedEarly, close, exits_are_faults
 from trainables.custom.protocol import Link, Metrics, Trainable, TrainingContext
 from trainables.training.records import Member
 
@@ -18,10 +19,11 @@ TrainOne = Callable[[Member, TrainingContext], Iterator[Metrics]]
 def one_at_a_time(train_one: TrainOne) -> Trainable:
     """The trainable that trains each member of a pack with ``train_one``, all in lockstep.
 
-    Each member has the global generators of torch, numpy and ``random`` to itself, seeded with its seed; a member that
-    raises fails alone. If ``train_one`` gives ``context.keep_state`` a function, what that returns for its member comes
-    back as ``context.state`` in a continued pack, where ``keep_state`` sets the generators to what they were: call it
-    when all is built and restored, right before the first epoch.
+    Each member has the global generators of torch, numpy and ``random`` to itself, seeded with its seed, and torch's grad
+    mode, inference mode and default dtype; a member that raises fails alone. If ``train_one`` gives
+    ``context.keep_state`` a function, what that returns for its member comes back as ``context.state`` in a continued
+    pack, where ``keep_state`` sets the generators to what they were: call it when all is built and restored, right
+    before the first epoch.
 
     Args:
         train_one: ``train_one(member, context)`` yields metrics after each epoch from ``context.first_epoch`` to
@@ -57,11 +59,12 @@ class _Lane:
 
     def __init__(self, train_one: TrainOne, member: Member, context: TrainingContext) -> None:
         from trainables.custom.generators import GlobalGenerators
+        from trainables.custom.modes import TorchModes
 
         self.seconds = 0.0
         """Time that the last epoch took."""
         self._train_one, self._member = train_one, member
-        self._generators = GlobalGenerators(member.seed, context.device)
+        self._generators, self._modes = GlobalGenerators(member.seed, context.device), TorchModes()
         link, own = Link(), None
         if context.state is not None:
             own, generators = context.state[member.key]["own"], context.state[member.key]["generators"]
@@ -77,7 +80,7 @@ class _Lane:
 
         started = time.perf_counter()
         try:
-            with self._generators.active():
+            with exits_are_faults(), self._active():
                 if self._iterator is None:
                     self._iterator = iter(self._train_one(self._member, self._context))
                 metrics = next(self._iterator)
@@ -100,11 +103,16 @@ class _Lane:
     def state(self) -> dict[str, Any]:
         """The member's own state and that of its generators."""
         assert self._context.link.state_of is not None, "ask keeps_state first"
-        with self._generators.active():
+        with self._active():
             own = self._context.link.state_of()
         return {"generators": self._generators.state_dict(), "own": own}
 
     def close(self) -> None:
         """Ends the member's generator."""
-        with self._generators.active():
+        with self._active():
             close(self._iterator)
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        with self._generators.active(), self._modes.active():
+            yield

@@ -12,7 +12,8 @@ from trainables.custom.faults import TrainableFault
 from trainables.training.records import Hyperparameter, MemberEpoch
 
 _WITH_COLUMNS = ("error", "train_loss", "eval_loss", "lr")
-_RESERVED = ("key", "epoch", "seconds")
+# Columns of an epoch, and the metrics of the whole trial that the tracking server has beside those of the epochs.
+_RESERVED = ("key", "epoch", "seconds", "final_error", "best_error", "epochs_done")
 # What MLflow takes as a metric's name, and no path that leads elsewhere.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 

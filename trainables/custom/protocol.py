@@ -9,9 +9,9 @@ from trainables.training.records import Member
 Metrics = Mapping[str, float]
 """One member's numbers after one epoch, by name.
 
-``error`` is what is minimised (for a classifier: percent) and must be there. ``train_loss``, ``eval_loss`` and ``lr`` have
-columns of their own; any other name is recorded beside them. A number that is not finite as ``error`` or ``train_loss``
-means that the member has diverged.
+``error`` is what is minimised (for a classifier: percent) and must be there. ``train_loss`` and ``lr`` have columns of their
+own; ``eval_loss`` and any other name is a further metric. A number that is not finite as ``error`` or ``train_loss`` means
+that the member has diverged.
 """
 
 

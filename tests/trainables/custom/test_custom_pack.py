@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dashboards import tags
 from trainables import CustomPack, Member, TrainingContext, UnknownName
 
 PackOf = Callable[..., CustomPack]
@@ -105,10 +106,12 @@ def test_a_number_that_is_not_finite_is_divergence(
         ({"error": torch.zeros(2)}, "metric 'error' is of type Tensor, expected a number"),
         ({"error": 1j}, "metric 'error' is of type complex, expected a number"),
         ({"error": 1.0, "epoch": 2}, "metric name 'epoch' cannot be used"),
+        ({"error": 1.0, "seconds": 2}, "and none of key, epoch, seconds, final_error, best_error, epochs_done"),
         ({"error": 1.0, "../up": 2}, "metric name '../up' cannot be used"),
         ({"error": 1.0, 3: 2}, "metric name 3 cannot be used"),
         (None, "yielded NoneType, expected metrics by name"),
         (KeyError("no such column"), "KeyError: 'no such column'"),
+        (SystemExit(2), "yielded SystemExit, expected metrics by name"),
     ],
 )
 def test_a_member_without_proper_metrics_fails_alone(
@@ -123,6 +126,13 @@ def test_a_member_without_proper_metrics_fails_alone(
     assert reason in str(failed.reason)
     assert "\n" not in str(failed.reason)
     assert (other.status, other.epochs_done) == ("completed", 3)
+
+
+@pytest.mark.parametrize("name", [tags.FINAL_ERROR, tags.BEST_ERROR, tags.EPOCHS_DONE, tags.SECONDS])
+def test_the_metrics_of_a_whole_trial_are_nobody_elses(name: str, pack_of: PackOf, member: MakeMember) -> None:
+    pack = pack_of(yielding(lambda *_: {"error": 1.0, name: 2.0}), [member(0)])
+    assert pack.run_epoch() == []
+    assert f"metric name {name!r} cannot be used" in str(pack.results()[0].reason)
 
 
 def test_a_member_that_is_left_out_fails(pack_of: PackOf, member: MakeMember) -> None:
