@@ -114,8 +114,8 @@ def test_a_finished_study_trains_nothing_and_says_so(small: Ran, monkeypatch: py
 
 
 def test_results_do_not_depend_on_the_pack_size(small: Ran, tmp_path: Path) -> None:
-    """Every trial alone against all of an arm together; packs of two are in test_stop_and_continue."""
-    alone = run_here(small_study(pack={"size": 1}), tmp_path)
+    """Three trials and one alone against all four of an arm together; packs of two are in test_stop_and_continue."""
+    alone = run_here(small_study(pack={"size": 3}), tmp_path)
     assert result_table(alone.results).equals(result_table(small.results))
     assert alone.results.curves.equals(small.results.curves)
     assert len(set(small.results.trials["pack"].to_pylist())) == 2
