@@ -244,9 +244,12 @@ def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:
         if all(row[name] is None for name in names):
             changed = [name for name in changed if name not in now_names]
         if changed:
+            # A dimension's place decides its coordinates in these sequences.
+            ordered = row["sampler"] in ("sobol", "halton")
+            hint = "list new arms and dimensions after the others, " if ordered else ""
             raise LedgerError(
                 f"{where}: {changed[0]} of the trial {key} was {row.get(changed[0])!r} and would become "
-                f"{now[key].get(changed[0])!r}; {way_out}."
+                f"{now[key].get(changed[0])!r}; {hint}{way_out}."
             )
 
 

@@ -1,5 +1,6 @@
 """What a study may say of its phases, centres and samplers, and what it is told where it makes no sense."""
 
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stablesweep as ss
-from stablesweep.errors import StudyError
+from stablesweep.errors import LedgerError, StudyError
+from stablesweep.ledger import write_ledger
 from stablesweep.study_file import load_study, make_study
 from stablesweep.trials import plan_trials
 
@@ -205,6 +207,14 @@ def test_more_draws_and_another_arm_with_a_dimension_of_its_own_change_no_draw(
     values["space"] = {**GOOD["space"], "vit_c_micro/adamw": {"beta1": {"uniform": [0.8, 0.95]}}}
     after = {trial.key: trial for trial in plan_trials(make_study(values, "study.yaml"))}
     assert all(after[trial.key] == trial for trial in plan_trials(before))
+
+
+def test_a_new_dimension_that_takes_anothers_place_in_a_sequence_is_refused(tmp_path: Path) -> None:
+    phase = {"draws": 4, "epochs": 2, "sampler": "sobol"}
+    write_ledger(tmp_path / "ledger.parquet", make_study(phases(stability=phase), "study.yaml"))
+    first = {**phases(stability=phase), "space": {"grad_clip": {"around": 1.0}, **GOOD["space"]}}
+    with pytest.raises(LedgerError, match="list new arms and dimensions after the others, give the study another name"):
+        write_ledger(tmp_path / "ledger.parquet", make_study(first, "study.yaml"))
 
 
 def test_a_grid_has_every_combination_once_in_every_arm() -> None:
