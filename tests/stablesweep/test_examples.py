@@ -149,8 +149,17 @@ def test_a_small_copy_of_figures_4_and_5_runs(ray_here: None, shards: Path, tmp_
 
 
 @pytest.mark.cluster
-def test_a_small_copy_of_figures_2_and_3_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
-    ran = run_small(scaled_down("length", ["vit_c_1gf/adamw"], shards, epochs=[1, 2]), tmp_path)
+def test_a_small_copy_of_figures_2_3_and_6_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
+    """Two examples in one study: they differ in their phases alone."""
+    arms = ["vit_c_1gf/adamw"]
+    length, peak = (
+        scaled_down(name, arms, shards, **phase).to_config()
+        for name, phase in (("length", {"epochs": [1, 2]}), ("peak", {"epochs": [2], "seeds": 2}))
+    )
+    assert {key for key in length if length[key] != peak[key]} == {"name", "description", "phases"}
+    ran = run_small(
+        make_study({**length, "phases": {**length["phases"], **peak["phases"]}}, "length and peak"), tmp_path
+    )
     rows = ran.results.summary().lengths.to_pylist()
     assert [(row["arm"], row["epochs"]) for row in rows] == [
         ("vit_c_micro/adamw", 1),
@@ -158,11 +167,8 @@ def test_a_small_copy_of_figures_2_and_3_runs(ray_here: None, shards: Path, tmp_
     ]
     assert [row["gap"] for row in rows if row["epochs"] == 2] == [0.0]
     assert "Error by training length" in ran.results.report().read_text()
-
-
-@pytest.mark.cluster
-def test_a_small_copy_of_figure_6_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
-    ran = run_small(scaled_down("peak", ["resnet50/sgd"], shards, epochs=[2], seeds=2), tmp_path)
-    trials = ran.results.trials.to_pylist()
+    trials = [trial for trial in ran.results.trials.to_pylist() if trial["phase"] == "peak"]
     assert len({trial["seed"] for trial in trials}) == 2
     assert [trial["key"][-1] for trial in trials] == ["0", "1"]
+    (best,) = ran.results.peak().to_pylist()
+    assert (best["n"], best["lr"]) == (2, 1.0e-3)
