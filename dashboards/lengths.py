@@ -14,18 +14,23 @@ CAPTION = (
     "minus the arm's mean at its longest training in the phase, known only where every seed of both completed."
 )
 
+SEEDS_FIELDS = (
+    pa.field("n", pa.int64()),
+    pa.field("completed", pa.int64()),
+    pa.field("diverged", pa.int64()),
+    pa.field("missing", pa.int64()),
+    pa.field("mean_error", pa.float64()),
+    pa.field("lowest_error", pa.float64()),
+    pa.field("highest_error", pa.float64()),
+)
+"""The columns of what :func:`over_seeds` returns."""
+
 LENGTHS_SCHEMA = pa.schema(
     [
         pa.field("phase", pa.string()),
         pa.field("arm", pa.string()),
         pa.field("epochs", pa.int64()),
-        pa.field("n", pa.int64()),
-        pa.field("completed", pa.int64()),
-        pa.field("diverged", pa.int64()),
-        pa.field("missing", pa.int64()),
-        pa.field("mean_error", pa.float64()),
-        pa.field("lowest_error", pa.float64()),
-        pa.field("highest_error", pa.float64()),
+        *SEEDS_FIELDS,
         pa.field("gap", pa.float64()),
     ]
 )

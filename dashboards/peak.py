@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards.lengths import over_seeds
+from dashboards.lengths import SEEDS_FIELDS, over_seeds
 from dashboards.selection import PEAK
 from dashboards.tables import hyperparameters_of
 
@@ -20,13 +20,7 @@ _FIXED_FIELDS = (
     pa.field("model", pa.string()),
     pa.field("optimizer", pa.string()),
     pa.field("epochs", pa.int64()),
-    pa.field("n", pa.int64()),
-    pa.field("completed", pa.int64()),
-    pa.field("diverged", pa.int64()),
-    pa.field("missing", pa.int64()),
-    pa.field("mean_error", pa.float64()),
-    pa.field("lowest_error", pa.float64()),
-    pa.field("highest_error", pa.float64()),
+    *SEEDS_FIELDS,
 )
 
 

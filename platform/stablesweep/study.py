@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer, WrapValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
 from dashboards.selection import LENGTH, PEAK, STABILITY
 from search_spaces import (
@@ -33,40 +33,32 @@ PAPER_EPOCHS = {PEAK: 400}
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
+def _known(require: Callable[[str], None]) -> AfterValidator:
+    """Lets a name through that ``require`` does not refuse."""
+
+    def check(name: str) -> str:
+        require(name)
+        return name
+
+    return AfterValidator(check)
+
+
 class Dataset(WithOptions):
     """The images to train on: a registered name and the options of its factory."""
 
-    name: str
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        require_dataset(name)
-        return name
+    name: Annotated[str, _known(require_dataset)]
 
 
 class ModelDefinition(WithOptions):
     """A model of the study's own: a known one with other options, those of :func:`trainables.create_model`."""
 
-    base: str
-
-    @field_validator("base")
-    @classmethod
-    def _base_is_known(cls, base: str) -> str:
-        require_model(base)
-        return base
+    base: Annotated[str, _known(require_model)]
 
 
 class TrainableDefinition(WithOptions):
     """What trains the trials instead of this project's image classifiers: a registered name and its options."""
 
-    name: str
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        require_trainable(name)
-        return name
+    name: Annotated[str, _known(require_trainable)]
 
 
 class Pack(Strict):

@@ -4,16 +4,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any
 
 from trainables.custom.course import Course
 from trainables.custom.faults import reason_of
 from trainables.custom.member import CustomMember
 from trainables.custom.protocol import TrainingContext
 from trainables.registry import require_trainable, user_trainable
-from trainables.text import one_line
+from trainables.training.checkpoints import read_checkpoint
+from trainables.training.checks import check_length, check_trials
 from trainables.training.failures import is_the_processes
-from trainables.training.lockstep import apportion, never
+from trainables.training.lockstep import never
+from trainables.training.member_log import apportion
 from trainables.training.records import Member, MemberEpoch, MemberResult
 
 STATE_FORMAT = 1
@@ -59,7 +61,8 @@ class CustomPack:
             ValueError: If a value is out of range.
         """
         require_trainable(trainable)
-        _check(members, epochs=epochs, study_seed=study_seed)
+        check_trials(members)
+        check_length(epochs=epochs, study_seed=study_seed)
         self.epoch = 0
         """Epochs done."""
         self.step = 0
@@ -113,7 +116,7 @@ class CustomPack:
         wall = time.perf_counter() - started
         self.train_seconds += wall
         # Its members are asked for their time and charged, whatever their class.
-        apportion(wall, cast(Any, taking_part))
+        apportion(wall, taking_part)
         self._interrupted = False
         return [member.history[-1] for member in taking_part if member.close_epoch(self.epoch)] if trained else []
 
@@ -148,7 +151,7 @@ class CustomPack:
             "asked": deepcopy(self._asked),
             "epoch": self.epoch,
             "alone": self._alone,
-            "members": {key: member.state_dict() for key, member in self._members.items()},
+            "members": {key: member.log_state() for key, member in self._members.items()},
             "kept": self._kept(),
         }
 
@@ -162,31 +165,16 @@ class CustomPack:
             ValueError: If the state is of another study's pack, lacks a member, or holds one with another seed or other
                 hyperparameters. The pack is then of no further use.
         """
-        if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
-            raise ValueError(f"the checkpoint is not of format {STATE_FORMAT}; delete it to start these trials anew")
-        try:
-            self._load(state)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"the checkpoint is damaged ({one_line(error)}); delete it to start these trials anew"
-            ) from error
+        read_checkpoint(state, version=STATE_FORMAT, asked=self._asked, keys=self._members, load=self._load)
 
     def _load(self, state: dict[str, Any]) -> None:
-        for name, asked in self._asked.items():
-            if (found := state["asked"].get(name)) != asked:
-                raise ValueError(
-                    f"the checkpoint was made with {name} = {found!r}, the study asks for {asked!r}; "
-                    "give the study another name, or restore what it was"
-                )
         for key, member in self._members.items():
-            if key not in state["members"]:
-                raise ValueError(f"the checkpoint has no member {key!r}; train it in a pack of its own")
             member.require_same(state["members"][key])
         running = [key for key in self._members if state["members"][key]["status"] == "running"]
         goes_on = all(key in state["kept"] for key in running)
         for key, member in self._members.items():
             if goes_on or key not in running:
-                member.load_state_dict(state["members"][key])
+                member.load_log(state["members"][key])
         if goes_on:
             self.epoch, self._alone = state["epoch"], state["alone"]
             self._courses = self._restored({key: state["kept"][key] for key in running})
@@ -308,19 +296,3 @@ class CustomPack:
             raise RuntimeError(
                 "an epoch was interrupted half-way; make a new pack and load the last checkpoint into it"
             )
-
-
-def _check(members: Sequence[Member], *, epochs: int, study_seed: int) -> None:
-    if not members:
-        raise ValueError("members: got none, expected at least one")
-    keys = [member.key for member in members]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"members: key {twice!r} occurs twice; give each member its own key")
-    for member in members:
-        if member.seed < 0:
-            raise ValueError(f"member {member.key!r}: seed is {member.seed}, expected 0 or more")
-    if epochs < 1:
-        raise ValueError(f"epochs: got {epochs}, expected 1 or more")
-    if study_seed < 0:
-        raise ValueError(f"study seed: got {study_seed}, expected 0 or more")

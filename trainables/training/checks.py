@@ -18,6 +18,17 @@ def check_members(members: Sequence[Member], *, model: str, optimizer: str) -> N
         ValueError: If a key occurs twice, a seed is negative or a hyperparameter is missing.
     """
     require_model(model)
+    check_trials(members)
+    for member in members:
+        require_trial_hyperparameters(model, optimizer, member.hyperparameters)
+
+
+def check_trials(members: Sequence[Member]) -> None:
+    """Nothing, if these trials can be a pack, whatever trains it.
+
+    Raises:
+        ValueError: If there is none, a key occurs twice or a seed is negative.
+    """
     if not members:
         raise ValueError("members: got none, expected at least one")
     keys = [member.key for member in members]
@@ -27,7 +38,14 @@ def check_members(members: Sequence[Member], *, model: str, optimizer: str) -> N
     for member in members:
         if member.seed < 0:
             raise ValueError(f"member {member.key!r}: seed is {member.seed}, expected 0 or more")
-        require_trial_hyperparameters(model, optimizer, member.hyperparameters)
+
+
+def check_length(*, epochs: int, study_seed: int) -> None:
+    """Nothing, if there are epochs to train, and the study's seed is none below 0. Raises ValueError otherwise."""
+    if epochs < 1:
+        raise ValueError(f"epochs: got {epochs}, expected 1 or more")
+    if study_seed < 0:
+        raise ValueError(f"study seed: got {study_seed}, expected 0 or more")
 
 
 def shared_recipe(members: Sequence[Member], *, recipe: Recipe, optimizer: str) -> Recipe:
@@ -80,10 +98,7 @@ def check_sizes(data: Dataset, recipe: Recipe, *, epochs: int, study_seed: int, 
     Raises:
         ValueError: Otherwise.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs: got {epochs}, expected 1 or more")
-    if study_seed < 0:
-        raise ValueError(f"study seed: got {study_seed}, expected 0 or more")
+    check_length(epochs=epochs, study_seed=study_seed)
     if recipe.batch_size > data.num_train:
         raise ValueError(
             f"batch_size: got {recipe.batch_size}, expected 1 to {data.num_train}, the number of training images"

@@ -11,10 +11,11 @@ import torch
 from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
 from trainables.recipes.mixing import TrainBatch
 from trainables.recipes.recipe import Recipe
-from trainables.text import one_line
+from trainables.training.checkpoints import read_checkpoint
 from trainables.training.checks import augmentation_of, check_members, check_sizes, shared_recipe
 from trainables.training.failures import MemberFailedAlone
 from trainables.training.member import MemberTraining
+from trainables.training.member_log import apportion
 from trainables.training.plan import TrainingPlan
 from trainables.training.ranks import Ranks
 from trainables.training.records import Member, MemberEpoch, MemberResult
@@ -200,25 +201,11 @@ class LockstepPack:
             ValueError: If the state is of another study's pack, lacks a member, or holds one with another seed or other
                 hyperparameters. The pack is then of no further use.
         """
-        if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
-            raise ValueError(f"the checkpoint is not of format {STATE_FORMAT}; delete it to start these trials anew")
-        try:
-            self._load(state)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"the checkpoint is damaged ({one_line(error)}); delete it to start these trials anew"
-            ) from error
+        keys = [training.member.key for training in self._members]
+        read_checkpoint(state, version=STATE_FORMAT, asked=self._asked(), keys=keys, load=self._load)
 
     def _load(self, state: dict[str, Any]) -> None:
-        for name, asked in self._asked().items():
-            if (found := state["asked"].get(name)) != asked:
-                raise ValueError(
-                    f"the checkpoint was made with {name} = {found!r}, the study asks for {asked!r}; "
-                    "give the study another name, or restore what it was"
-                )
         for training in self._members:
-            if training.member.key not in state["members"]:
-                raise ValueError(f"the checkpoint has no member {training.member.key!r}; train it in a pack of its own")
             training.load_state_dict(state["members"][training.member.key])
         self.epoch, self.step = state["epoch"], state["step"]
 
@@ -406,14 +393,3 @@ class LockstepPack:
     def _require_whole_steps(self) -> None:
         if self._interrupted:
             raise RuntimeError("a step was interrupted half-way; make a new pack and load the last checkpoint into it")
-
-
-def apportion(wall_seconds: float, trainings: Sequence[MemberTraining]) -> None:
-    """Charges the members for a stretch of the pack's time, in proportion to the time spent in their own calls.
-
-    So that the members' seconds sum to the pack's, shared work such as preparing batches included.
-    """
-    own = [training.take_host_seconds() for training in trainings]
-    total = sum(own)
-    for training, seconds in zip(trainings, own, strict=True):
-        training.charge(wall_seconds * (seconds / total if total > 0 else 1 / len(trainings)))

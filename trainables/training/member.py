@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,13 +19,14 @@ from trainables.recipes.mixing import TrainBatch, mixed_cross_entropy
 from trainables.text import one_line
 from trainables.training.batch_norm import batch_norms, recompute_statistics, synchronise_batch_norm
 from trainables.training.failures import is_the_processes
+from trainables.training.member_log import MemberLog
 from trainables.training.plan import TrainingPlan
 from trainables.training.random_state import RandomState
-from trainables.training.records import Member, MemberEpoch, MemberResult, Status
+from trainables.training.records import Member, MemberEpoch, Status
 from trainables.training.snapshots import copied
 
 
-class MemberTraining:
+class MemberTraining(MemberLog):
     """One member while it trains; it shares nothing that changes with any other member.
 
     Whatever the member's own code raises makes the member ``failed``; memory errors and errors of the accelerator are the
@@ -40,14 +40,7 @@ class MemberTraining:
             member: Its hyperparameters' names are checked already.
             plan: The pack's.
         """
-        self.member = member
-        self.status: Status = "running"
-        self.reason: str | None = None
-        self.history: list[MemberEpoch] = []
-        self.seconds = 0.0
-        """All time apportioned to this member so far."""
-        self._host_seconds = 0.0
-        self._epoch_seconds = 0.0
+        super().__init__(member)
         self._plan = plan
         self._hyperparameters = split_hyperparameters(plan.model, plan.optimizer, member.hyperparameters)
         self._random = RandomState(member.seed, plan.device)
@@ -65,14 +58,9 @@ class MemberTraining:
             # As with a value that the optimizer refuses: the end of this member, not of its pack.
             self._stop("failed", one_line(error))
 
-    @property
-    def live(self) -> bool:
-        """Whether the member is still to be trained."""
-        return self.status == "running"
-
     def begin_epoch(self) -> None:
         """Builds the model and optimizer if there are none yet, and clears the epoch's sums."""
-        self._epoch_seconds = 0.0
+        self.epoch_seconds = 0.0
         self._loss_sum, self._eval_loss_sum, self._wrong = (self._zero() for _ in range(3))
         self.build()
 
@@ -216,52 +204,15 @@ class MemberTraining:
             if epoch == self._plan.epochs:
                 self.status = "completed"
 
-    def close_epoch(self, epoch: int) -> bool:
-        """Whether this epoch is history; if so, its record now says how long it took."""
-        if not self.history or self.history[-1].epoch != epoch:
-            return False
-        self.history[-1] = replace(self.history[-1], seconds=self._epoch_seconds)
-        return True
-
-    def take_host_seconds(self) -> float:
-        """Time spent in this member's own calls since this was last asked."""
-        taken, self._host_seconds = self._host_seconds, 0.0
-        return taken
-
-    def charge(self, seconds: float) -> None:
-        """Adds to the member's time."""
-        self.seconds += seconds
-        self._epoch_seconds += seconds
-
     def prune(self, reason: str) -> None:
         """Ends the training of a live member here, and keeps its history."""
         self._stop("pruned", reason)
 
-    def result(self) -> MemberResult:
-        """Where the member stands."""
-        errors = [row.error for row in self.history]
-        return MemberResult(
-            key=self.member.key,
-            status=self.status,
-            error=errors[-1] if self.status == "completed" else None,
-            best_error=min(errors, default=None),
-            epochs_done=len(errors),
-            reason=self.reason,
-            seconds=self.seconds,
-            history=tuple(self.history),
-        )
-
     def state_dict(self) -> dict[str, Any]:
         """Everything that the member's future depends on, as tensors on the CPU and plain containers."""
         return {
-            "seed": self.member.seed,
-            "hyperparameters": dict(self.member.hyperparameters),
-            "status": self.status,
-            "reason": self.reason,
-            "seconds": self.seconds,
-            "epoch_seconds": self._epoch_seconds,
+            **self.log_state(),
             "loss_sum": self._plan.ranks.gather(float(self._loss_sum)),
-            "history": [asdict(row) for row in self.history],
             "random": self._plan.ranks.gather(self._random.state_dict()),
             "model": None if self._model is None else copied(self._model.state_dict()),
             "optimizer": None if self._optimizer is None else copied(self._optimizer.state_dict()),
@@ -274,16 +225,8 @@ class MemberTraining:
         Raises:
             ValueError: If the state is of a member with another seed or other hyperparameters.
         """
-        asked = {"seed": self.member.seed, "hyperparameters": dict(self.member.hyperparameters)}
-        for name, value in asked.items():
-            if state[name] != value:
-                raise ValueError(
-                    f"member {self.member.key!r}: the checkpoint has {name} {state[name]!r}, the study asks for {value!r}; "
-                    "give the study another name, or restore what it was"
-                )
-        self.status, self.reason, self.seconds = state["status"], state["reason"], state["seconds"]
-        self.history = [MemberEpoch(**row) for row in state["history"]]
-        self._epoch_seconds = state["epoch_seconds"]
+        self.require_same(state)
+        self.load_log(state)
         self._loss_sum = torch.tensor(
             state["loss_sum"][self._plan.ranks.rank], dtype=torch.float64, device=self._plan.device
         )
@@ -394,4 +337,4 @@ class MemberTraining:
                 raise
             self._stop("failed", one_line(error))
         finally:
-            self._host_seconds += time.perf_counter() - started
+            self.own_seconds += time.perf_counter() - started
