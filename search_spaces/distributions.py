@@ -71,8 +71,52 @@ def _with_step(kind: str, low: float, high: float, step: float | None) -> dict[s
     return config if step is None else {**config, "step": step}
 
 
+class _FloatSteps:
+    """The values of an interval of floats that may have steps."""
+
+    __slots__ = ()
+    low: float
+    high: float
+    step: float | None
+
+    def _keep_floats(self, kind: str) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if self.step is not None:
+            check_float_step(kind, self.low, self.high, self.step)
+            object.__setattr__(self, "step", float(self.step))
+
+    @property
+    def num_values(self) -> int | None:
+        """How many values there are; None without ``step``."""
+        return None if self.step is None else float_grid(self.low, self.high, self.step).size
+
+    def value_at(self, index: int) -> float:
+        """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
+        assert self.step is not None
+        return float_grid(self.low, self.high, self.step).value(index)
+
+
+class _WholeSteps:
+    """The values of an interval of whole numbers."""
+
+    __slots__ = ()
+    low: int
+    high: int
+    step: int
+
+    @property
+    def num_values(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    def value_at(self, index: int) -> int:
+        """Value number ``index``, from 0."""
+        return self.low + index * self.step
+
+
 @dataclass(frozen=True, slots=True)
-class Uniform:
+class Uniform(_FloatSteps):
     """A float, uniform on [low, high); with ``step`` one of low, low + step, ..., high, each equally likely.
 
     Raises:
@@ -86,21 +130,7 @@ class Uniform:
 
     def __post_init__(self) -> None:
         check_interval("uniform", self.low, self.high)
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-        if self.step is not None:
-            check_float_step("uniform", self.low, self.high, self.step)
-            object.__setattr__(self, "step", float(self.step))
-
-    @property
-    def num_values(self) -> int | None:
-        """How many values there are; None without ``step``."""
-        return None if self.step is None else float_grid(self.low, self.high, self.step).size
-
-    def value_at(self, index: int) -> float:
-        """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
-        assert self.step is not None
-        return float_grid(self.low, self.high, self.step).value(index)
+        self._keep_floats("uniform")
 
     def from_unit(self, unit: float) -> float:
         """``low + unit * (high - low)``, kept within the interval; with ``step``, value ``floor(unit * num_values)``.
@@ -119,7 +149,7 @@ class Uniform:
 
 
 @dataclass(frozen=True, slots=True)
-class LogUniform:
+class LogUniform(_FloatSteps):
     """A positive float whose logarithm is uniform on [log low, log high).
 
     With ``step`` that float rounded to the nearest of low, low + step, ..., high: a value has the probability of the
@@ -140,21 +170,7 @@ class LogUniform:
         check_interval("log_uniform", self.low, self.high)
         if self.low <= 0:
             raise SpaceError(f"log_uniform: low {self.low!r} must be above 0; use uniform for an interval that holds 0")
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-        if self.step is not None:
-            check_float_step("log_uniform", self.low, self.high, self.step)
-            object.__setattr__(self, "step", float(self.step))
-
-    @property
-    def num_values(self) -> int | None:
-        """How many values there are; None without ``step``."""
-        return None if self.step is None else float_grid(self.low, self.high, self.step).size
-
-    def value_at(self, index: int) -> float:
-        """Value number ``index``, from 0, of those that ``step`` makes, as decimals are written."""
-        assert self.step is not None
-        return float_grid(self.low, self.high, self.step).value(index)
+        self._keep_floats("log_uniform")
 
     def from_unit(self, unit: float) -> float:
         """``exp(log low + unit * (log high - log low))``, kept within the interval; with ``step``, rounded to it.
@@ -173,7 +189,7 @@ class LogUniform:
 
 
 @dataclass(frozen=True, slots=True)
-class IntUniform:
+class IntUniform(_WholeSteps):
     """An integer, uniform on {low, low + step, ..., high}, both ends included.
 
     Raises:
@@ -187,15 +203,6 @@ class IntUniform:
     def __post_init__(self) -> None:
         check_whole_interval("int_uniform", self.low, self.high, self.step)
 
-    @property
-    def num_values(self) -> int:
-        """How many values there are."""
-        return (self.high - self.low) // self.step + 1
-
-    def value_at(self, index: int) -> int:
-        """Value number ``index``, from 0."""
-        return self.low + index * self.step
-
     def from_unit(self, unit: float) -> int:
         """``low + step * floor(unit * num_values)``. Source: own."""
         _check_unit(unit)
@@ -207,7 +214,7 @@ class IntUniform:
 
 
 @dataclass(frozen=True, slots=True)
-class LogIntUniform:
+class LogIntUniform(_WholeSteps):
     """A positive integer of {low, low + step, ..., high}, where v has a probability proportional to log((v + step) / v).
 
     That is a log-uniform float on [low, high + step) rounded down: the law of Ray Tune's ``lograndint(low, high + 1)``
@@ -227,15 +234,6 @@ class LogIntUniform:
             raise SpaceError(
                 f"log_int_uniform: low {self.low} must be at least 1; use int_uniform for an interval with 0"
             )
-
-    @property
-    def num_values(self) -> int:
-        """How many values there are."""
-        return (self.high - self.low) // self.step + 1
-
-    def value_at(self, index: int) -> int:
-        """Value number ``index``, from 0."""
-        return self.low + index * self.step
 
     def from_unit(self, unit: float) -> int:
         """``exp(log low + unit * (log(high + step) - log low))``, rounded down to a value. Source: own."""
