@@ -25,6 +25,9 @@ CURVES_SCHEMA = pa.schema(
 )
 """One row a trial and epoch: ``epoch`` from 1, ``train_loss`` in nats, ``error`` top-1 in percent. By key, epoch."""
 
+UNIT_PREFIX = "unit_"
+"""Of the ledger's columns that hold a trial's coordinates in the unit cube."""
+
 _FIXED_FIELDS = (
     pa.field("study", pa.string()),
     pa.field("phase", pa.string()),
@@ -129,6 +132,22 @@ def build_trials(ledger: pa.Table, records: Mapping[str, TrialRecord]) -> pa.Tab
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def unit_positions(ledger: pa.Table) -> pa.Table:
+    """Where each trial stands within the interval that each of its hyperparameters was drawn from.
+
+    Returns:
+        ``key`` and one column per hyperparameter that has coordinates, 0 (lower end) to 1 (upper end) on the scale of its
+        distribution; null where the trial's setting was given, or the arm does not have the hyperparameter. By key.
+    """
+    names = [name for name in hyperparameters_of(ledger) if UNIT_PREFIX + name in ledger.column_names]
+    ordered = ledger.sort_by("key").select(["key", *(UNIT_PREFIX + name for name in names)])
+    return ordered.rename_columns(["key", *names]).replace_schema_metadata(None)
+
+
+NO_UNITS = pa.table({"key": pa.array([], pa.string())})
+"""What :func:`unit_positions` gives where nothing is known."""
 
 
 def result_columns(table: pa.Table) -> pa.Table:

@@ -13,10 +13,11 @@ import pyarrow.parquet
 
 from dashboards import tags
 from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
+from dashboards.costs import ArmCost
 from dashboards.curves import read_curves
 from dashboards.formats import without_password
 from dashboards.runs import trial_records
-from dashboards.tables import build_trials
+from dashboards.tables import NO_UNITS, build_trials, unit_positions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,6 +57,14 @@ class StudyRecord:
     """Version by package, as recorded by the study."""
     skipped_samples: int = 0
     """Samples of the dataset that could not be read and were left out."""
+    units: pa.Table = NO_UNITS
+    """Where each trial stands within its intervals; see :func:`dashboards.tables.unit_positions`."""
+    costs: Mapping[str, ArmCost] = field(default_factory=dict)
+    """By arm."""
+    hardware: str = ""
+    """What it was trained on, in words; empty if it was not recorded."""
+    source: str = ""
+    """Where it was imported from; empty if MLflow recorded it."""
 
 
 def read_study(tracking_uri: str, study: str) -> StudyRecord:
@@ -88,6 +97,7 @@ def read_study(tracking_uri: str, study: str) -> StudyRecord:
             study_run_id=study_run.info.run_id,
             tracking_uri=tracking_uri,
             versions=_versions(study_run.data.tags),
+            units=unit_positions(ledger),
             skipped_samples=int(study_run.data.tags.get(tags.SKIPPED_SAMPLES, 0)),
         )
 
