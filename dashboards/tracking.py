@@ -57,7 +57,7 @@ class StudyRecord:
     """Version by package, as recorded by the study."""
     skipped_samples: int = 0
     """Samples of the dataset that could not be read and were left out."""
-    units: pa.Table = NO_UNITS
+    units: pa.Table = field(default_factory=lambda: NO_UNITS)
     """Where each trial stands within its intervals; see :func:`dashboards.tables.unit_positions`."""
     costs: Mapping[str, ArmCost] = field(default_factory=dict)
     """By arm."""
