@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs when it is called, so that ``--help`` is quick."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dashboards import options
+from dashboards.commands import plain_warnings, reading_commands
 from stablesweep import __version__
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
 from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, Home
@@ -38,7 +41,8 @@ class _OneSentenceErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with plain_warnings():
+                return super().invoke(ctx)
         except StablesweepError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
@@ -169,38 +173,41 @@ def list_studies(home: Path | None) -> None:
     click.echo(render_list(place, [read_status(place, name) for name in place.study_names()]))
 
 
+def in_home(command: Callable[..., Any]) -> Any:
+    """Adds ``--home`` to a command that reads results, and gives it the studies that are found there."""
+
+    @home_option
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, home: Path | None, **more: Any) -> Any:
+        return command(*arguments, studies=Home.at(home).studies(), **more)
+
+    return wrapped
+
+
+def _named(_context: click.Context, _parameter: click.Parameter, study: str) -> str:
+    return _study_name(study)
+
+
+study_argument = click.argument("study", default="quickstart", callback=_named)
+for shared in reading_commands(in_home, study_argument):
+    main.add_command(shared)
+
+
 @main.command()
-@click.argument("study", default="quickstart")
+@study_argument
 @home_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write. [default: in the home]")
-def report(study: str, home: Path | None, out: Path | None) -> None:
-    """Write STUDY's report, one self-contained HTML file, and log it to MLflow."""
+@options.more_studies
+@options.where_option
+@options.published_option
+def report(
+    study: str, home: Path | None, out: Path | None, more: Sequence[str], where: Sequence[str], published: bool
+) -> None:
+    """Write STUDY's report, one self-contained HTML file; of a whole study, log it to MLflow as well."""
     from stablesweep.reporting import make_report
 
-    written = _reading(lambda: make_report(Home.at(home), _study_name(study), out))
+    written = _reading(lambda: make_report(Home.at(home), study, out, more=more, where=where, published=published))
     click.echo(f"Report: {written.path}")
-
-
-@main.command()
-@click.argument("study", default="quickstart")
-@home_option
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A .parquet, .arrow or .csv file.",
-)
-def export(study: str, home: Path | None, out: Path) -> None:
-    """Write STUDY's trials table to a file."""
-    from dashboards.tables import write_table
-    from stablesweep.results import load
-
-    def write() -> int:
-        trials = load(_study_name(study), Home.at(home).path).trials
-        write_table(trials, out)
-        return int(trials.num_rows)
-
-    click.echo(f"{out}: {_reading(write)} trials")
 
 
 @main.command()

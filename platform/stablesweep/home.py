@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stablesweep.errors import HomeBusy, StablesweepError
+
+if TYPE_CHECKING:
+    from dashboards.studies import Studies
 
 DEFAULT_HOME = "stablesweep-home"
 HOME_VARIABLE = "STABLESWEEP_HOME"
@@ -74,6 +78,22 @@ class Home:
     def tracking_uri(self) -> str:
         """``$MLFLOW_TRACKING_URI``, else an SQLite file in the home."""
         return os.environ.get(TRACKING_VARIABLE) or f"sqlite:///{self.path / 'mlflow.db'}"
+
+    @property
+    def snapshots(self) -> Path:
+        """Local copies of what MLflow holds about studies, for reading; may be deleted at any time."""
+        return self.path / "snapshots"
+
+    @property
+    def imports(self) -> Path:
+        """Studies that were imported from other tools."""
+        return self.path / "imports"
+
+    def studies(self) -> "Studies":
+        """The studies that can be read from this home."""
+        from dashboards.studies import Studies
+
+        return Studies(tracking_uri=self.tracking_uri, imports=self.imports, snapshots=self.snapshots)
 
     @property
     def artifact_root(self) -> Path | None:
