@@ -129,8 +129,12 @@ def import_study(studies: "Studies", source: str, said: Mapping[str, Any]) -> st
     if studies.imports is None:
         raise ValueError("There is no folder for imported studies; give one with --imports.")
     name, replace = str(said["name"]), bool(said["replace"])
-    rest = {key: value for key, value in said.items() if key not in ("name", "replace", "columns")}
-    record = import_results(source, name=name, columns=options.columns_of(said["columns"]), **rest)
+    given = {key: value for key, value in said.items() if key not in ("name", "replace") and value not in (None, ())}
+    for option in ("columns", "statuses"):
+        if option in given:
+            given[option] = options.pairs_of(option, given[option])
+    given["studies"] = given.pop("optuna_studies", ())
+    record = import_results(source, name=name, **given)
     studies.imports.mkdir(parents=True, exist_ok=True)
-    save_import(record, studies.imports / name, replace=replace)
+    save_import(record, studies.imports / name, options=given, replace=replace)
     return f"{name}: {record.trials.num_rows} trials imported; see them with `report {name}` or `dashboard`"

@@ -19,6 +19,7 @@ CONNECT_TIMEOUT_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 _CHATTY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.tracking")
 
 
@@ -57,11 +58,34 @@ def connect(tracking_uri: str) -> "MlflowClient":
             client.search_experiments(max_results=1)
     # Whatever a store raises here (MLflow's, requests', SQLAlchemy's or a database driver's own error) means the same.
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(". ")
         raise TrackingUnreachable(
-            f"MLflow at {without_password(tracking_uri)} cannot be read ({reason}); check the tracking URI."
+            f"MLflow at {without_password(tracking_uri)} cannot be read ({_first_line(error)}); check the tracking URI."
         ) from error
     return client
+
+
+@contextmanager
+def reading(tracking_uri: str) -> Iterator[None]:
+    """Turns what MLflow raises in the block, because the server or the database went away, into one sentence.
+
+    Raises:
+        TrackingUnreachable: Within a minute or so: MLflow alone retries for several.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    patience = {name: value for name, value in _PATIENT.items() if name not in os.environ}
+    try:
+        with _environment(patience):
+            yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise TrackingUnreachable(
+            f"MLflow at {without_password(tracking_uri)} stopped answering ({_first_line(error)}); try again."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(". ")
 
 
 def _check_sqlite_file(tracking_uri: str) -> None:

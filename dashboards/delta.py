@@ -1,5 +1,6 @@
 """Delta errors: how far an arm's draws end above the error that the same arm reaches with a good setting."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -27,26 +28,64 @@ class Reference:
     """What it is, in plain words."""
     n: int
     """How many completed trials it is the mean, or the lowest, of."""
+    std_error: float | None = None
+    """Standard error of ``value`` as a mean over seeds, points: their standard deviation (with n - 1) / sqrt(n).
+
+    ``None`` where it is not known: one run, or a lowest error in place of a mean."""
+
+    def half_width(self, confidence: float = 0.95) -> float | None:
+        """Half width of the t-interval around ``value``: t(n - 1) * std_error, points; ``None`` where it is not known.
+
+        Raises:
+            ValueError: If ``confidence`` is not in (0, 1).
+
+        Source: Student 1908. It supposes that the errors of several seeds are about normal.
+        """
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence: got {confidence}, expected a value between 0 and 1.")
+        if self.std_error is None:
+            return None
+        from scipy.stats import t
+
+        return float(t.ppf((1 + confidence) / 2, self.n - 1)) * self.std_error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DeltaEdf(Edf):
     """The EDF of error minus reference: every error, step and quantile is in points above the reference.
 
-    Below 0 are draws that ended better than the reference. The band is about the draws alone: that the reference is itself
-    the mean of a few runs, or the lowest error of the same draws, is not in it.
+    Below 0 are draws that ended better than the reference. The band is about the draws alone: that the reference is
+    itself the mean of a few runs, or the lowest error of the same draws, is not in it; :meth:`share_bounds` says what
+    the former can do.
     """
 
     reference: Reference
+
+    def share_bounds(self, points: float, confidence: float = 0.95) -> tuple[float, float] | None:
+        """F at ``points`` if the reference stood at either end of its own interval: F(points -+ half width).
+
+        A reference that is too low by h makes every delta too large by h, so the curve moves sideways, by
+        :meth:`Reference.half_width` at most, with this confidence. Missing trials count as in ``lower`` and ``upper``.
+
+        Returns:
+            Lowest and highest share; ``None`` where the reference's standard error is not known.
+
+        Source: own.
+        """
+        shift = self.reference.half_width(confidence)
+        if shift is None:
+            return None
+        return self(points - shift), self(points + shift) + self.n_missing / self.n
 
 
 def reference_error(trials: pa.Table, arm: str, phase: str = STABILITY) -> Reference:
     """The error of ``arm`` at its centre, after as many epochs as the trials of ``phase`` have.
 
     It is the mean final error of the completed reference runs: the trials of phase ``reference``, and those of phase
-    ``length`` that train the same setting for as long. Trials of one seed are then the same training and count once. The
-    phase ``peak`` is left out: its setting is the centre only where that turned out best. Where no reference run completed, it is the lowest final error of the arm's non-adaptive trials of ``phase``,
-    which is optimistic: the best of n draws, picked on the split that it is reported on.
+    ``length`` that train the same setting for as long. Trials of one seed are then the same training and count once.
+    The phase ``peak`` is left out: its setting is the centre only where that turned out best. Where no reference run
+    completed, it is the lowest final error of the arm's non-adaptive trials of ``phase``, which is optimistic: the best
+    of n draws, picked on the split that it is reported on.
 
     Args:
         trials: The trials table.
@@ -60,10 +99,16 @@ def reference_error(trials: pa.Table, arm: str, phase: str = STABILITY) -> Refer
         decay. The mean over seeds and the lowest error in its place are our own.
     """
     draws = select_draws(trials, arm, phase)
-    runs = over_seeds(_reference_runs(trials, arm, _epochs(trials, arm, phase)))
+    rows = _reference_runs(trials, arm, _epochs(trials, arm, phase))
+    runs = over_seeds(rows)
     if runs["completed"] == 0:
         return _lowest_of(draws, runs["n"])
-    return Reference(value=runs["mean_error"], source=_source(runs["completed"], runs["n"]), n=runs["completed"])
+    return Reference(
+        value=runs["mean_error"],
+        source=_source(runs["completed"], runs["n"]),
+        n=runs["completed"],
+        std_error=_std_error(rows),
+    )
 
 
 def delta_edf(trials: pa.Table, arm: str, phase: str = STABILITY, confidence: float = 0.95) -> DeltaEdf:
@@ -87,11 +132,17 @@ def delta_edf(trials: pa.Table, arm: str, phase: str = STABILITY, confidence: fl
 
 
 def references_in_words(deltas: Sequence[DeltaEdf]) -> str:
-    """Which reference each arm has, arms with the same kind of reference together, without a full stop."""
+    """Which reference each arm has, arms with the same kind of reference together, without a full stop.
+
+    A mean of several runs comes with its standard error.
+    """
     kinds: dict[str, list[str]] = {}
     for delta in deltas:
-        value = "" if delta.reference.value is None else f" {percent(delta.reference.value)} %"
-        kinds.setdefault(delta.reference.source, []).append(f"{delta.arm}{value}")
+        reference = delta.reference
+        noise = "" if reference.std_error is None else f" ± {reference.std_error:.2f}"
+        value = "" if reference.value is None else f" {percent(reference.value)}{noise} %"
+        source = reference.source + ("" if reference.std_error is None else ", ± its standard error")
+        kinds.setdefault(source, []).append(f"{delta.arm}{value}")
     return "; ".join(f"{', '.join(arms)} ({source})" for source, arms in kinds.items())
 
 
@@ -120,6 +171,11 @@ def _reference_runs(trials: pa.Table, arm: str, epochs: int) -> list[Mapping[str
 
 def _setting(row: Mapping[str, Any], names: Sequence[str]) -> tuple[object, ...]:
     return tuple(row[name] for name in names)
+
+
+def _std_error(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    errors = [row["error"] for row in rows if row["status"] == "completed"]
+    return float(np.std(errors, ddof=1)) / math.sqrt(len(errors)) if len(errors) > 1 else None
 
 
 def _source(completed: int, runs: int) -> str:

@@ -1,14 +1,20 @@
 """The empirical distribution function (EDF) of an arm's errors, with bounds for missing trials and a band."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from dashboards.selection import STABILITY, Floats, select_draws
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_SAMPLER_NAMES = {"sobol": "Sobol", "halton": "Halton"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +91,31 @@ class Edf:
         needed = int(np.searchsorted(np.arange(1, self.n + 1) / self.n, share, side="left")) + 1
         return self._order_statistic(needed - self.n_missing), self._order_statistic(needed)
 
+    def quantile_interval(self, share: float, confidence: float = 0.95) -> tuple[float, float]:
+        """An interval that holds the true quantile with at least this probability, whatever the distribution, percent.
+
+        Its ends are the order statistics l and u of all ``n`` trials: l is the largest with P(B < l) <= alpha / 2 and u
+        the smallest with P(B >= u) <= alpha / 2, where B ~ Binomial(n, share) counts the draws up to the true quantile.
+        Ties and diverged trials make it only surer. Missing trials widen it: it holds the interval of every completion.
+
+        Returns:
+            Low and high end, percent. ``-inf``, ``inf``: the trials set no limit on this side.
+
+        Raises:
+            ValueError: If ``share`` is not in (0, 1], or ``confidence`` not in (0, 1).
+
+        Source: Thompson 1936, "On confidence ranges for the median and other expectation distributions", Annals of
+            Mathematical Statistics 7(3). It supposes independent draws; the widening for missing trials is our own.
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"share: got {share}, expected a value above 0 and up to 1.")
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence: got {confidence}, expected a value between 0 and 1.")
+        from scipy.stats import binom
+
+        low, high = binom.ppf([(1 - confidence) / 2, (1 + confidence) / 2], self.n, share)
+        return self._order_statistic(int(low) - self.n_missing), self._order_statistic(int(high) + 1)
+
     def _order_statistic(self, rank: int) -> float:
         if rank < 1:
             return -math.inf
@@ -95,6 +126,12 @@ class Edf:
         inside = self.x[(self.x > left) & (self.x < right)]
         x = np.concatenate([[left], inside, [right]])
         return EdfOutline(x=x, **_curves(self.errors, x, self.n, self.n_missing, self.confidence))
+
+    def plot(self) -> "Figure":
+        """The EDF as an exact step function with its simultaneous band, as a Plotly figure."""
+        from dashboards.figures import edf_figure
+
+        return edf_figure([self])
 
 
 def empirical_distribution(
@@ -164,8 +201,8 @@ def dkw_half_width(n: int, confidence: float) -> float:
     """Half width of the simultaneous band around the EDF of ``n`` independent draws: sqrt(ln(2 / alpha) / (2 n)).
 
     ``alpha`` is 1 - ``confidence``. P(sup |F_n - F| > half width) <= alpha for every F and n. For the more even
-    Sobol and Halton draws the inequality is not proven; the band is then usually wider than needed. For a grid it can be
-    too narrow: with k points per dimension F_n may be 1 / (2 k) away from F, however many dimensions make n large.
+    Sobol and Halton draws the inequality is not proven; the band is then usually wider than needed. For a grid it can
+    be too narrow: with k points per dimension F_n may be 1 / (2 k) away from F, however many dimensions make n large.
 
     Raises:
         ValueError: If ``n`` is below 1 or ``confidence`` is not in (0, 1).
@@ -178,6 +215,25 @@ def dkw_half_width(n: int, confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: got {confidence}, expected a value between 0 and 1.")
     return math.sqrt(math.log(2 / (1 - confidence)) / (2 * n))
+
+
+def band_in_words(samplers: Collection[str]) -> str:
+    """What the simultaneous band is worth for draws of these samplers, for a caption: a clause without a full stop.
+
+    Args:
+        samplers: Of the trials that the EDFs are about, in any order.
+
+    Source: see :func:`dkw_half_width`.
+    """
+    kinds = sorted(set(samplers) - {"random"})
+    if not kinds:
+        return "the band is proven for independent random draws"
+    even = [_SAMPLER_NAMES[kind] for kind in kinds if kind in ("sobol", "halton")]
+    others = [kind for kind in kinds if kind not in ("sobol", "halton", "grid")]
+    remarks = [f"for {' and '.join(even)} draws it is not, and is usually wider than needed"] if even else []
+    remarks += ["for a grid it is not, and can be too narrow"] if "grid" in kinds else []
+    remarks += [f"for draws of {' and '.join(others)} it is not"] if others else []
+    return f"the band is proven for independent random draws; {'; '.join(remarks)}"
 
 
 def _curves(errors: Floats, x: Floats, n: int, missing: int, confidence: float) -> dict[str, Floats]:

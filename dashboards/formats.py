@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -36,6 +36,14 @@ def bounded(low: float, high: float) -> str:
     return f"≥ {percent(low)}" if math.isfinite(low) else "unknown"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """An interval in a table: ``[12.0, 34.2]``; ``–`` where an end is not known, ``…`` where it has no limit."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "–"
+    ends = (percent(value) if math.isfinite(value) else "…" for value in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
 def counts(numbers: Mapping[str, int]) -> str:
     """Counts by name in a sentence: ``5 length, 40 search``; those that are 0 are left out."""
     return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
@@ -58,6 +66,24 @@ def setting(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def elided(name: str, length: int) -> str:
+    """A name of at most ``length`` characters: of a longer one the middle is left out, as the ends tell names apart."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
+
+
+def elided_names(names: Iterable[str], length: int = 40) -> dict[str, str]:
+    """Each name as :func:`elided`, cut as much as keeps them different from each other."""
+    wanted = list(dict.fromkeys(names))
+    for attempt in range(length, max(map(len, wanted), default=0) + 1, 8):
+        short = [elided(name, attempt) for name in wanted]
+        if len(set(short)) == len(wanted):
+            return dict(zip(wanted, short, strict=True))
+    return {name: name for name in wanted}
 
 
 def plot_text(name: str) -> str:

@@ -1,6 +1,6 @@
 """Options that the commands of :mod:`dashboards` and of ``stablesweep`` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,16 +47,76 @@ def import_options(command: Command) -> Command:
     return command
 
 
-def columns_of(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``MEANING=COLUMN`` pairs as a mapping.
+def pairs_of(name: str, pairs: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` pairs as a mapping.
 
     Raises:
-        ValueError: If one has no ``=``.
+        ValueError: If one has no ``=``; names the option.
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise ValueError(f"--column: got {wrong[0]!r}, expected MEANING=COLUMN, e.g. --column error=val_error.")
+        raise ValueError(f"--{name}: got {wrong[0]!r}, expected a pair with '=', see `import --help`.")
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-_IMPORT_OPTIONS = ()
+_IMPORT_OPTIONS = (
+    click.option("--name", required=True, help="What the study is to be called here."),
+    click.option("--replace", is_flag=True, help="Replace an import of this name."),
+    click.option("--kind", type=click.Choice(("table", "optuna", "ray_tune")), help="[default: by file or folder]"),
+    click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="ROLE=COLUMN",
+        help="Which column (parameter, metric) is what, e.g. --column error=val_err --column arm=config. Roles: error or "
+        "accuracy, arm, model, optimizer, draw, status, epochs, seed, sampler, ...; may be repeated.",
+    ),
+    click.option(
+        "--hyperparameter",
+        "hyperparameters",
+        multiple=True,
+        metavar="COLUMN",
+        help="A hyperparameter; may be repeated. [default: every column without a role]",
+    ),
+    click.option(
+        "--sampler",
+        metavar="NAME",
+        help="How settings were drawn: random, sobol, halton, grid, or another name. Without it, or a column that says so, "
+        "the trials enter no distribution.",
+    ),
+    click.option("--arm", metavar="MODEL/OPTIMIZER", help="The arm of all trials, where no column says so."),
+    click.option("--phase", default="stability", show_default=True, help="The phase, where no column says so."),
+    click.option("--epochs", type=click.IntRange(min=1), help="Epochs asked for, where no column says so."),
+    click.option(
+        "--error-scale",
+        type=click.Choice(("percent", "fraction")),
+        default="percent",
+        show_default=True,
+        help="Of errors.",
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(("failed", "diverged")),
+        default="failed",
+        show_default=True,
+        help="What a finished trial without a number is.",
+    ),
+    click.option(
+        "--short",
+        type=click.Choice(("pruned", "completed")),
+        default="pruned",
+        show_default=True,
+        help="What a trial of Ray Tune is that ended early.",
+    ),
+    click.option(
+        "--status", "statuses", multiple=True, metavar="THEIRS=OURS", help="What a status means; may be repeated."
+    ),
+    click.option(
+        "--optuna-study",
+        "optuna_studies",
+        multiple=True,
+        metavar="NAME",
+        help="A study of the storage. [default: all, one an arm]",
+    ),
+    click.option("--delimiter", help="Between the fields of a text file. [default: comma, in .tsv tab]"),
+)

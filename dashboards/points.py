@@ -1,7 +1,7 @@
 """What a scatter of errors over hyperparameters shows: the positions, computed here and drawn in ``figures``."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,22 @@ class ScatterPoints:
         """Where diverged trials are drawn: a little above the highest error, percent."""
         finite = self.errors[np.isfinite(self.errors)]
         return float(finite.max() + 0.08 * max(finite.max() - finite.min(), 1.0)) if len(finite) else 100.0
+
+    @property
+    def floor(self) -> float:
+        """Where the lines at the best settings end: a little below the lowest error, percent."""
+        finite = self.errors[np.isfinite(self.errors)]
+        return float(finite.min() - 0.05 * max(finite.max() - finite.min(), 1.0)) if len(finite) else 0.0
+
+    def of(self, arms: Collection[str]) -> "ScatterPoints":
+        """The points of some arms alone."""
+        mask = np.array([arm in arms for arm in self.arms], dtype=bool)
+        return ScatterPoints(
+            arms=tuple(arm for arm in self.arms if arm in arms),
+            draws=self.draws[mask],
+            errors=self.errors[mask],
+            panels=tuple(replace(panel, values=panel.values[mask]) for panel in self.panels),
+        )
 
 
 def scatter_points(trials: pa.Table, phase: str = STABILITY) -> ScatterPoints:

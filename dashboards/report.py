@@ -3,70 +3,64 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dashboards import leaderboard, optimizer_gap
+from dashboards.captions import holm_in_words, unpaired_in_words
 from dashboards.colours import arm_styles
-from dashboards.convergence import convergence
-from dashboards.delta import references_in_words
-from dashboards.figures import convergence_figure, edf_figure, scatter_figure
+from dashboards.compact import compact_json
 from dashboards.files import whole_file
-from dashboards.formats import share
-from dashboards.report_tables import (
-    Table,
-    arm_table,
-    centre_table,
-    delta_table,
-    gap_table,
-    leaderboard_table,
-    length_table,
-    origin_rows,
-    peak_table,
-    share_table,
-    timing_rows,
-    unfinished_table,
-)
+from dashboards.report_figures import shown_figures
+from dashboards.report_tables import origin_rows, report_tables, timing_rows
 from dashboards.selection import REFERENCE, STABILITY, every_arm
 from dashboards.summary import StudySummary, summarize
 from dashboards.tracking import StudyRecord
+from dashboards.unpaired import UnpairedComparison
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MAX_VERDICTS = 12
 """Verdict sentences of one kind that are shown at once; the rest unfold."""
+LONG_TABLE = 12
+"""Rows from which on a table is folded."""
 
 
-def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
+def render_report(record: StudyRecord, phase: str = STABILITY, published: bool = False) -> str:
     """The report of a study as one HTML page: no request leaves it, names in it are shown as text.
 
     Args:
         record: The study, finished or not.
         phase: The phase whose non-adaptive trials it is about.
+        published: Whether to show the paper's results beside the study's own peak.
 
     Returns:
-        HTML, about 5 MB of which plotly.js is nearly all. The same record gives the same text.
+        HTML, about 5 MB of which plotly.js is nearly all; 1 to 2 MB more for 10,000 trials. The same record gives the same
+        text.
     """
     import jinja2
+    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     summary = summarize(record, phase)
     loader = jinja2.PackageLoader("dashboards")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     plotly_js, script = get_plotlyjs(), loader.get_source(environment, "report.js")[0]
+    figures = shown_figures(record, summary, published)
     return environment.get_template("report.html").render(
         summary=summary,
         headline=_headline(record.trials),
         max_verdicts=MAX_VERDICTS,
-        edf_caption=_edf_caption(summary),
-        delta_caption=_delta_caption(summary),
+        long_table=LONG_TABLE,
+        verdict_notes=_verdict_notes(summary),
+        figures=figures,
+        # "<" is the one character that could end the element; the escape means the same to a JSON parser.
+        data={shown.name: Markup(compact_json(shown.figure).replace("<", "\\u003c")) for shown in figures},
+        tables=report_tables(record, summary),
         lengths_title=_lengths_title(summary),
-        figures=_figures(record, summary),
-        tables=_tables(record, summary),
         gap_caption=optimizer_gap.CAPTION,
         leaderboard_caption=leaderboard.CAPTION,
         timing=timing_rows(record.timing),
@@ -78,47 +72,27 @@ def render_report(record: StudyRecord, phase: str = STABILITY) -> str:
     )
 
 
-def write_report(record: StudyRecord, path: str | Path, phase: str = STABILITY) -> None:
+def write_report(record: StudyRecord, path: str | Path, phase: str = STABILITY, published: bool = False) -> None:
     """Writes :func:`render_report` to ``path``, whole or not at all.
 
     Raises:
         ValueError: If the folder of ``path`` does not exist.
     """
-    page = render_report(record, phase)
+    page = render_report(record, phase, published)
     with whole_file(Path(path)) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _figures(record: StudyRecord, summary: StudySummary) -> dict[str, Any]:
-    """Each figure's JSON, safe inside a ``<script>`` element."""
-    from markupsafe import Markup
-
-    if not summary.arms:
-        return {}
-    styles = arm_styles(every_arm(record.trials))
-    epochs = convergence(record.trials, record.curves, summary.phase)
-    figures: dict[str, Figure] = {
-        "edf": edf_figure([arm.edf for arm in summary.arms], styles, [arm.delta for arm in summary.arms]),
-        "scatter": scatter_figure(record.trials, styles, summary.phase),
-    }
-    if epochs.num_rows:
-        figures["convergence"] = convergence_figure(epochs, styles)
-    # "<" is the one character that could end the element; the escape means the same to a JSON parser.
-    return {name: Markup(str(figure.to_json()).replace("<", "\\u003c")) for name, figure in figures.items()}
+def report_figures(record: StudyRecord, summary: StudySummary, published: bool = False) -> "dict[str, Figure]":
+    """The report's figures by name, in its order; what the study has no data for is left out."""
+    return {shown.name: shown.figure for shown in shown_figures(record, summary, published)}
 
 
-def _tables(record: StudyRecord, summary: StudySummary) -> Mapping[str, Table]:
-    return {
-        "arms": arm_table(summary),
-        "shares": share_table(summary),
-        "deltas": delta_table(summary),
-        "gap": gap_table(summary),
-        "leaderboard": leaderboard_table(summary),
-        "lengths": length_table(summary),
-        "peak": peak_table(summary),
-        "centres": centre_table(summary),
-        "unfinished": unfinished_table(record.trials),
-    }
+def _verdict_notes(summary: StudySummary) -> list[str]:
+    verdicts: list[Any] = [*summary.model_verdicts, *summary.optimizer_verdicts]
+    unpaired = sum(isinstance(verdict, UnpairedComparison) for verdict in verdicts)
+    notes = [holm_in_words(summary)] if summary.n_pairs else []
+    return notes + ([unpaired_in_words(unpaired)] if unpaired else [])
 
 
 def _headline(trials: pa.Table) -> str:
@@ -128,32 +102,6 @@ def _headline(trials: pa.Table) -> str:
     outcomes["without a result"] = trials.num_rows - sum(outcomes.values())
     outcome = ", ".join(f"{count} {name}" for name, count in outcomes.items() if count or name == "completed")
     return f"{arms} {'arm' if arms == 1 else 'arms'} · {trials.num_rows} trials · {outcome}"
-
-
-def _edf_caption(summary: StudySummary) -> str:
-    """n, diverged share, missing and the band: what must be said beside every EDF."""
-    edfs = [arm.edf for arm in summary.arms]
-    if not edfs:
-        return ""
-    draws = sorted({edf.n for edf in edfs})
-    diverged, missing = sum(edf.n_diverged for edf in edfs), sum(edf.n_missing for edf in edfs)
-    n = f"n = {draws[0]}" if len(draws) == 1 else f"n = {draws[0]} to {draws[-1]}"
-    widths = sorted(edf.half_width for edf in edfs)
-    parts = [
-        f"{n} random draws per arm",
-        f"{share(diverged / sum(edf.n for edf in edfs))} of all draws diverged and count as an infinite error",
-        f"{missing} without a result"
-        + (" (counted as failures by the thick line and as perfect by the thin one)" if missing else ""),
-        f"shaded: {share(edfs[0].confidence)} simultaneous band (Dvoretzky–Kiefer–Wolfowitz), ± {100 * widths[-1]:.0f} percentage points",
-    ]
-    if summary.n_other:
-        parts.append(summary.others_in_words)
-    return "; ".join(parts) + "."
-
-
-def _delta_caption(summary: StudySummary) -> str:
-    """Which reference each arm has."""
-    return f"References: {references_in_words([arm.delta for arm in summary.arms])}." if summary.arms else ""
 
 
 def _lengths_title(summary: StudySummary) -> str:

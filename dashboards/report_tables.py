@@ -2,18 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards import centres, lengths, peak
-from dashboards.formats import bounded, duration, percent, setting, share, without_password
+from dashboards import centres, costs, lengths, optimizer_gap, peak, regions, steepness
+from dashboards.columns import setting_columns
+from dashboards.costs import giga, mega
+from dashboards.formats import bounded, duration, interval, percent, setting, share, without_password
 from dashboards.leaderboard import MARGINS
 from dashboards.summary import StudySummary
 from dashboards.tags import SKIPPED_ARTIFACT
 from dashboards.tracking import StudyRecord
 
 MAX_UNFINISHED = 50
+
+_COST_HEADER = ("parameters", "flops", "activations", "images/s", "GPU hours", "compute hours")
+_COST_COLUMNS = ("parameters", "flops", "activations", "images_per_s", "gpu_hours", "compute_hours")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +30,23 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     text_columns: int = 1
     note: str = ""
+
+
+def report_tables(record: StudyRecord, summary: StudySummary) -> Mapping[str, Table]:
+    """All tables of the report by name; those without rows as well."""
+    return {
+        "arms": arm_table(summary),
+        "shares": share_table(summary),
+        "steepness": steepness_table(summary),
+        "gap": gap_table(summary),
+        "gap_by_length": length_gap_table(summary),
+        "leaderboard": leaderboard_table(summary),
+        "lengths": length_table(summary),
+        "peak": peak_table(summary),
+        "centres": centre_table(summary),
+        "regions": region_table(summary),
+        "unfinished": unfinished_table(record.trials),
+    }
 
 
 def arm_table(summary: StudySummary) -> Table:
@@ -38,15 +61,18 @@ def arm_table(summary: StudySummary) -> Table:
             percent(arm.best),
             bounded(*arm.q25),
             bounded(*arm.median),
+            interval(*arm.edf.quantile_interval(0.5)),
             bounded(*arm.q75),
         )
         for arm in summary.arms
     ]
+    header = ("arm", "n", "completed", "diverged", "missing", "best", "25 % of draws", "median", "its 95 % interval")
     return Table(
-        header=("arm", "n", "completed", "diverged", "missing", "best", "25 % of draws", "median", "75 % of draws"),
+        header=(*header, "75 % of draws"),
         rows=tuple(rows),
         note="Error in percent that this share of all draws reaches. ∞: reached only if diverged draws are counted in; "
-        "≤, ≥, unknown: as far as it is certain while trials are missing.",
+        "≤, ≥, unknown: as far as it is certain while trials are missing. The interval of the median supposes independent "
+        "draws and nothing else.",
     )
 
 
@@ -71,48 +97,60 @@ def share_table(summary: StudySummary) -> Table:
     )
 
 
-def delta_table(summary: StudySummary) -> Table:
+def steepness_table(summary: StudySummary) -> Table:
     """How far each arm's draws end above its reference."""
-    rows = [
-        (
-            arm.arm,
-            percent(arm.delta.reference.value),
-            bounded(*arm.delta.quantile_bounds(0.5)),
-            *(share(arm.delta.share_within(margin)) for margin in MARGINS),
+    rows = []
+    for arm in summary.arms:
+        found = arm.steepness
+        near = [f"{_between(item.lower, item.upper)} [{_bare(item.interval)}]" for item in found.within]
+        rows.append(
+            (
+                arm.arm,
+                percent(found.reference.value),
+                bounded(*found.median),
+                interval(*found.median_interval),
+                *near,
+                "–" if found.reference.value is None else _area(found.area),
+            )
         )
-        for arm in summary.arms
-    ]
+    margins = [f"reference + {margin:g}" for margin in steepness.MARGINS]
     return Table(
-        header=("arm", "reference", "median", *(f"reference + {margin}" for margin in MARGINS)),
+        header=("arm", "reference", "median", "its 95 % interval", *margins, "area to 10"),
         rows=tuple(rows),
-        note="Reference: an error in percent of the same arm after as many epochs; under the figure of the distributions "
-        "stands which. Median: of the draws' errors minus the reference, points. The last columns: share of all draws at "
-        "most so many points above it.",
+        note=f"{steepness.CAPTION} Median: of the draws' errors minus the reference, points. Which reference each arm has "
+        "stands under the figure of the distributions.",
     )
 
 
 def peak_table(summary: StudySummary) -> Table:
     """Arms by mean error over the seeds of their setting in phase ``peak``."""
+    names = setting_columns(summary.peak, summary.hyperparameters)
     rows = [
         (
             row["arm"],
-            *(str(row[name]) for name in ("epochs", "n", "completed", "diverged", "missing")),
-            *(percent(row[name]) for name in ("mean_error", "lowest_error", "highest_error")),
-            *(setting(row[name]) for name in summary.hyperparameters),
+            rank(row),
+            *(_count(row[name]) for name in ("epochs", "n", "completed", "diverged", "missing")),
+            percent(row["mean_error"]),
+            interval(row["ci_low"], row["ci_high"]),
+            *(percent(row[name]) for name in ("lowest_error", "highest_error")),
+            *_costs(row),
+            *(setting(row[name]) for name in names),
         )
         for row in summary.peak.to_pylist()
     ]
-    header = ("arm", "epochs", "seeds", "completed", "diverged", "missing", "mean", "lowest", "highest")
-    return Table(header=(*header, *_names(summary.hyperparameters)), rows=tuple(rows), note=peak.CAPTION)
+    counted = ("arm", "rank", "epochs", "seeds", "completed", "diverged", "missing", "mean", "95 % interval")
+    header = (*counted, "lowest", "highest", *_COST_HEADER, *_names(summary.hyperparameters))
+    return _without_empty(Table(header=header, rows=tuple(rows), note=f"{peak.CAPTION} {costs.CAPTION}"))
 
 
 def centre_table(summary: StudySummary) -> Table:
     """The best setting of each arm that the search found."""
+    names = setting_columns(summary.centres, summary.hyperparameters)
     rows = [
         (
             row["arm"],
             percent(row["best_error"]),
-            *(setting(row[name]) for name in summary.hyperparameters),
+            *(setting(row[name]) for name in names),
             setting(row["best_draw"]),
             *(str(row[name]) for name in ("n", "completed", "diverged", "pruned", "failed_or_lost", "pending")),
         )
@@ -130,11 +168,15 @@ def length_table(summary: StudySummary) -> Table:
             row["arm"],
             row["phase"],
             *(str(row[name]) for name in ("epochs", "n", "completed", "diverged", "missing")),
-            *(percent(row[name]) for name in ("mean_error", "lowest_error", "highest_error", "gap")),
+            percent(row["mean_error"]),
+            interval(row["ci_low"], row["ci_high"]),
+            *(percent(row[name]) for name in ("lowest_error", "highest_error", "gap")),
+            interval(row["gap_low"], row["gap_high"]),
         )
         for row in summary.lengths.to_pylist()
     ]
-    header = ("arm", "phase", "epochs", "n", "completed", "diverged", "missing", "mean", "lowest", "highest", "gap")
+    counted = ("arm", "phase", "epochs", "n", "completed", "diverged", "missing", "mean", "95 % interval")
+    header = (*counted, "lowest", "highest", "gap", "its 95 % interval")
     return Table(header=header, rows=tuple(rows), text_columns=2, note=lengths.CAPTION)
 
 
@@ -151,24 +193,123 @@ def gap_table(summary: StudySummary) -> Table:
         for row in summary.optimizer_gap.to_pylist()
     ]
     header = ("model", "optimizer a", "optimizer b", "best a", "best b", "best gap", "median a", "median b")
-    return Table(header=(*header, "median gap", "n pairs"), rows=tuple(rows), text_columns=3)
+    return Table(
+        header=(*header, "median gap", "n pairs"), rows=tuple(rows), text_columns=3, note=optimizer_gap.CAPTION
+    )
+
+
+def length_gap_table(summary: StudySummary) -> Table:
+    """The optimizer gap of each model at each training length, from given settings."""
+    rows = [
+        (
+            row["model"],
+            row["optimizer_a"],
+            row["optimizer_b"],
+            str(row["epochs"]),
+            *(f"{percent(row[f'mean_{side}'])}{'*' if row[f'carried_{side}'] else ''}" for side in "ab"),
+            percent(row["gap"]),
+            interval(row["gap_low"], row["gap_high"]),
+            *(str(row[f"n_{side}"]) for side in "ab"),
+            str(row["diverged_a"] + row["diverged_b"]),
+            str(row["missing_a"] + row["missing_b"]),
+        )
+        for row in summary.optimizer_gap_by_length.to_pylist()
+    ]
+    header = ("model", "optimizer a", "optimizer b", "epochs", "mean a", "mean b", "gap", "its 95 % interval")
+    return Table(
+        header=(*header, "seeds a", "seeds b", "diverged", "missing"),
+        rows=tuple(rows),
+        text_columns=3,
+        note=f"{optimizer_gap.LENGTH_CAPTION} *: such a mean of a shorter training.",
+    )
 
 
 def leaderboard_table(summary: StudySummary) -> Table:
     """Arms by best error, with the hyperparameters of the best draw."""
+    names = setting_columns(summary.leaderboard, summary.hyperparameters)
     rows = [
         (
             row["arm"],
-            "–" if row["rank"] is None else str(row["rank"]),
+            rank(row),
             percent(row["best_error"]),
             str(row["draws"]),
-            "–" if row["best_draw"] is None else str(row["best_draw"]),
-            *(setting(row[name]) for name in summary.hyperparameters),
+            _count(row["best_draw"]),
+            *(setting(row[name]) for name in names),
+            *_costs(row),
         )
         for row in summary.leaderboard.to_pylist()
     ]
-    header = ("arm", "rank", "best error", "n", "best draw")
-    return Table(header=(*header, *_names(summary.hyperparameters)), rows=tuple(rows))
+    header = ("arm", "rank", "best error", "n", "best draw", *_names(summary.hyperparameters), *_COST_HEADER)
+    return _without_empty(Table(header=header, rows=tuple(rows)))
+
+
+def region_table(summary: StudySummary) -> Table:
+    """Where the best settings of each arm lie."""
+    rows = [
+        (
+            row["arm"],
+            row["hyperparameter"].replace("_", " "),
+            *(setting(row[name]) for name in ("best", "low", "high")),
+            f"touches the {row['edge']} end" if row["edge"] else "inside",
+        )
+        for row in summary.space.regions.to_pylist()
+    ]
+    return Table(
+        header=("arm", "hyperparameter", "best draw", "from", "to", "edge"),
+        rows=tuple(rows),
+        text_columns=2,
+        note=regions.CAPTION,
+    )
+
+
+def rank(row: Mapping[str, Any]) -> str:
+    """``1 (1–3)``: a rank with its interval; ``–`` where there is none."""
+    if row["rank"] is None:
+        return "–"
+    if row["rank_low"] is None:
+        return str(row["rank"])
+    return f"{row['rank']} ({row['rank_low']}–{row['rank_high']})"
+
+
+def _costs(row: Mapping[str, Any]) -> tuple[str, ...]:
+    rate, gpu, compute = (row[name] for name in _COST_COLUMNS[3:])
+    numbers = ("–" if rate is None else f"{rate:,.0f}", _hours(gpu), _hours(compute))
+    return (mega(row["parameters"]), giga(row["flops"]), mega(row["activations"]), *numbers)
+
+
+def _hours(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def _without_empty(table: Table) -> Table:
+    """Without the columns of costs that no row has."""
+    kept = [
+        place
+        for place, name in enumerate(table.header)
+        if name not in _COST_HEADER or any(row[place] != "–" for row in table.rows)
+    ]
+    return Table(
+        header=tuple(table.header[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+        text_columns=table.text_columns,
+        note=table.note,
+    )
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else str(value)
+
+
+def _between(low: float, high: float) -> str:
+    return share(low) if low == high else f"{100 * low:.0f}–{share(high)}"
+
+
+def _bare(ends: tuple[float, float]) -> str:
+    return f"{100 * ends[0]:.0f}, {100 * ends[1]:.0f}"
+
+
+def _area(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.2f}" if bounds[0] == bounds[1] else f"{bounds[0]:.2f}–{bounds[1]:.2f}"
 
 
 def unfinished_table(trials: pa.Table) -> Table:
@@ -196,31 +337,35 @@ def timing_rows(timing: Mapping[str, float]) -> list[tuple[str, str, float]]:
 
 
 def origin_rows(record: StudyRecord) -> list[tuple[str, str]]:
-    """How the numbers were made: when, by what, with which seeds."""
-    rows = record.trials
-    facts = [("MLflow", without_password(record.tracking_uri)), ("Experiment, study run", "")]
-    facts[1] = (facts[1][0], f"{record.experiment_id}, {record.study_run_id}")
+    """How the numbers were made: when, by what, on what, with which seeds. What is not known is left out."""
+    if record.tracking_uri:
+        facts = [("MLflow", without_password(record.tracking_uri))]
+        facts += [("Experiment, study run", f"{record.experiment_id}, {record.study_run_id}")]
+    else:
+        facts = []
+    facts += [("Imported from", record.source)] if record.source else []
+    facts += [("Hardware", record.hardware)] if record.hardware else []
     facts += [(f"{package} version", version) for package, version in record.versions.items()]
-    if rows.num_rows:
-        started = pc.min_max(rows["started"]).as_py()
-        if started["min"] is not None:
-            facts.append(
-                (
-                    "First and last trial started",
-                    f"{started['min']:%Y-%m-%d %H:%M} and {started['max']:%Y-%m-%d %H:%M} UTC",
-                )
-            )
-        seeds = pc.min_max(rows["seed"]).as_py()
+    if record.trials.num_rows:
+        facts += _trial_facts(record.trials)
+    if record.skipped_samples:
+        text = f"{record.skipped_samples} unreadable, listed in {SKIPPED_ARTIFACT} of the study's run"
+        facts.append(("Samples left out", text))
+    return facts
+
+
+def _trial_facts(rows: pa.Table) -> list[tuple[str, str]]:
+    facts = []
+    started = pc.min_max(rows["started"]).as_py()
+    if started["min"] is not None:
+        times = f"{started['min']:%Y-%m-%d %H:%M} and {started['max']:%Y-%m-%d %H:%M} UTC"
+        facts.append(("First and last trial started", times))
+    seeds = pc.min_max(rows["seed"]).as_py()
+    if seeds["min"] is not None:
         number = pc.count_distinct(rows["seed"]).as_py()
-        facts.append(
-            (
-                "Seeds of the trials",
-                f"{number} different, {seeds['min']} to {seeds['max']}; each is in the trials table",
-            )
-        )
-        if record.skipped_samples:
-            text = f"{record.skipped_samples} unreadable, listed in {SKIPPED_ARTIFACT} of the study's run"
-            facts.append(("Samples left out", text))
-        facts.append(("Samplers", ", ".join(sorted(set(rows["sampler"].to_pylist())))))
-        facts.append(("Epochs", ", ".join(str(epochs) for epochs in sorted(set(rows["epochs"].to_pylist())))))
+        text = f"{number} different, {seeds['min']} to {seeds['max']}; each is in the trials table"
+        facts.append(("Seeds of the trials", text))
+    for name, column in (("Samplers", "sampler"), ("Epochs", "epochs")):
+        values = sorted({value for value in rows[column].to_pylist() if value is not None})
+        facts += [(name, ", ".join(map(str, values)))] if values else []
     return facts

@@ -1,6 +1,5 @@
 """Which trials a statistic is about: the non-adaptive trials of one arm in one phase."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,14 +77,11 @@ def every_arm(trials: pa.Table) -> list[ArmName]:
 
 def other_trials(trials: pa.Table, phase: str = STABILITY) -> dict[str, int]:
     """How many trials enter no distribution of ``phase``: by phase, and its own adaptive ones as ``PHASE, adaptive``."""
-    inside = set(stability_trials(trials, phase)["key"].to_pylist())
-    outside = [
-        own
-        for key, own in zip(trials["key"].to_pylist(), trials["phase"].to_pylist(), strict=True)
-        if key not in inside
-    ]
-    counts = Counter(f"{own}, adaptive" if own == phase else own for own in outside)
-    return dict(sorted(counts.items()))
+    own = pc.equal(trials["phase"], phase)
+    drawn = pc.is_in(trials["sampler"], value_set=pa.array(NON_ADAPTIVE_SAMPLERS))
+    outside = trials.filter(pc.invert(pc.and_(own, drawn)))
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(outside["phase"]).to_pylist()}
+    return dict(sorted((f"{name}, adaptive" if name == phase else name, count) for name, count in counts.items()))
 
 
 def select_draws(trials: pa.Table, arm: str, phase: str = STABILITY) -> ArmDraws:
@@ -103,12 +99,19 @@ def select_draws(trials: pa.Table, arm: str, phase: str = STABILITY) -> ArmDraws
     return ArmDraws(
         arm=arm,
         draws=tuple(key.removeprefix(prefix) for key in rows["key"].to_pylist()),
-        errors=errors_with_diverged(rows["status"].to_pylist(), rows["error"].to_pylist()),
+        errors=errors_of(rows),
     )
 
 
+def errors_of(trials: pa.Table) -> Floats:
+    """Errors in percent, ``+inf`` where the trial diverged and ``nan`` where there is no result; one a row."""
+    errors = pc.fill_null(trials["error"], np.nan).to_numpy()
+    statuses = trials["status"]
+    diverged = pc.equal(statuses, "diverged").to_numpy()
+    completed = pc.equal(statuses, "completed").to_numpy()
+    return np.where(diverged, np.inf, np.where(completed, errors, np.nan))
+
+
 def errors_with_diverged(statuses: Sequence[str], errors: Sequence[float | None]) -> Floats:
-    """Errors in percent, ``+inf`` where the status is ``diverged`` and ``nan`` where there is no result."""
-    known = {"completed": 0.0, "diverged": np.inf}
-    offset = np.array([known.get(status, np.nan) for status in statuses], dtype=np.float64)
-    return offset + np.array([0.0 if error is None else error for error in errors], dtype=np.float64)
+    """:func:`errors_of` of lists."""
+    return errors_of(pa.table({"status": pa.array(statuses, pa.string()), "error": pa.array(errors, pa.float64())}))

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dashboards.best_of_n import best_of_n
 from dashboards.centres import centres
-from dashboards.compare import Comparison, verdicts
+from dashboards.compare import Verdict, verdicts
 from dashboards.delta import DeltaEdf, delta_edf
+from dashboards.diagnostics import SpaceDiagnostics, diagnose
 from dashboards.edf import Edf, arm_edf
 from dashboards.formats import counts
 from dashboards.leaderboard import leaderboard
 from dashboards.lengths import lengths
-from dashboards.optimizer_gap import optimizer_gap
+from dashboards.optimizer_gap import optimizer_gap, optimizer_gap_by_length
 from dashboards.peak import peak
-from dashboards.selection import PEAK, STABILITY, ArmName, arms_of, other_trials
+from dashboards.selection import PEAK, STABILITY, ArmName, arms_of, other_trials, stability_trials
+from dashboards.steepness import Steepness, steepness
 from dashboards.tables import hyperparameters_of
 from dashboards.terminal import render_summary
 from dashboards.tracking import StudyRecord
@@ -28,9 +31,13 @@ class ArmSummary:
     """One arm's errors in a few numbers; all quantiles are over all ``n`` draws, in percent."""
 
     arm: str
+    model: str
+    optimizer: str
     edf: Edf
     delta: DeltaEdf
     """Error minus the arm's reference, points."""
+    steepness: Steepness
+    """How many draws end close to that reference."""
     best: float | None
     """The lowest error; ``None`` if no trial completed."""
     q25: tuple[float, float]
@@ -47,11 +54,15 @@ class StudySummary:
     phase: str
     arms: tuple[ArmSummary, ...]
     """Sorted by name; only arms with non-adaptive trials in ``phase``."""
-    model_verdicts: tuple[Comparison, ...]
+    samplers: tuple[str, ...]
+    """Of those trials, sorted."""
+    model_verdicts: tuple[Verdict, ...]
     """Each pair of models under the same optimizer."""
-    optimizer_verdicts: tuple[Comparison, ...]
-    """Each pair of optimizers on the same model."""
+    optimizer_verdicts: tuple[Verdict, ...]
+    """Each pair of optimizers on the same model. The p-values of both kinds are corrected together."""
     optimizer_gap: pa.Table
+    optimizer_gap_by_length: pa.Table
+    """Of given settings; see :func:`dashboards.optimizer_gap.optimizer_gap_by_length`."""
     leaderboard: pa.Table
     hyperparameters: tuple[str, ...]
     lengths: pa.Table
@@ -61,6 +72,10 @@ class StudySummary:
     """The leaderboard of phase ``peak``; see :func:`dashboards.peak.peak`."""
     centres: pa.Table
     """The best setting of each arm that phase ``search`` found; see :func:`dashboards.centres.centres`."""
+    best_of_n: pa.Table
+    """The lowest error of n draws; see :func:`dashboards.best_of_n.best_of_n`."""
+    space: SpaceDiagnostics
+    """Where in the space good settings lie, and where training diverges."""
     others: Mapping[str, int]
     """Trials that enter none of the distributions and comparisons; see :func:`dashboards.selection.other_trials`."""
     timing: Mapping[str, float]
@@ -82,6 +97,11 @@ class StudySummary:
         """Whether there is anything to show: a distribution, given settings or a search."""
         return bool(self.arms or self.lengths.num_rows or self.peak.num_rows or self.centres.num_rows)
 
+    @property
+    def n_pairs(self) -> int:
+        """How many comparisons were corrected together."""
+        return sum(verdict.holm_p is not None for verdict in (*self.model_verdicts, *self.optimizer_verdicts))
+
 
 def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
     """The answers that the study's non-adaptive trials of ``phase`` give; empty of arms if there are none."""
@@ -91,14 +111,18 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
         study=record.study,
         phase=phase,
         arms=tuple(_arm_summary(trials, name, phase) for name in arms_of(trials, phase)),
+        samplers=tuple(sorted(set(stability_trials(trials, phase)["sampler"].to_pylist()))),
         model_verdicts=tuple(models),
         optimizer_verdicts=tuple(optimizers),
         optimizer_gap=optimizer_gap(trials, phase),
-        leaderboard=leaderboard(trials, phase),
+        optimizer_gap_by_length=optimizer_gap_by_length(trials),
+        leaderboard=leaderboard(trials, phase, record.costs),
         hyperparameters=tuple(hyperparameters_of(trials)),
         lengths=lengths(trials.filter(pc.not_equal(trials["phase"], PEAK))),
-        peak=peak(trials),
+        peak=peak(trials, record.costs),
         centres=centres(trials),
+        best_of_n=best_of_n(trials, phase),
+        space=diagnose(record, phase),
         others=other_trials(trials, phase),
         timing=dict(record.timing),
     )
@@ -106,10 +130,14 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
 
 def _arm_summary(trials: pa.Table, name: ArmName, phase: str) -> ArmSummary:
     edf = arm_edf(trials, name.arm, phase)
+    delta = delta_edf(trials, name.arm, phase)
     return ArmSummary(
         arm=name.arm,
+        model=name.model,
+        optimizer=name.optimizer,
         edf=edf,
-        delta=delta_edf(trials, name.arm, phase),
+        delta=delta,
+        steepness=steepness(delta),
         best=float(edf.errors[0]) if edf.n_completed else None,
         q25=edf.quantile_bounds(0.25),
         median=edf.quantile_bounds(0.5),

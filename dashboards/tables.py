@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dashboards.files import whole_file
 from dashboards.tags import STATUSES
@@ -50,6 +51,7 @@ _FIXED_FIELDS = (
     pa.field("reason", pa.string()),
 )
 _RECORD_COLUMNS = ("status", "error", "best_error", "epochs_done", "run_id", "pack", "started", "seconds", "reason")
+_TYPES = {field.name: field.type for field in _FIXED_FIELDS}
 _CIRCUMSTANCES = ("run_id", "pack", "started", "seconds")
 
 
@@ -122,16 +124,24 @@ def build_trials(ledger: pa.Table, records: Mapping[str, TrialRecord]) -> pa.Tab
     Returns:
         One row per ledger row, sorted by key, with :func:`trials_schema`'s columns.
     """
-    ledger = ledger.sort_by("key")
-    found = [records.get(key, PENDING) for key in ledger["key"].to_pylist()]
+    keys = pa.array(list(records), pa.string())
+    found = [pa.array([getattr(record, name) for record in records.values()], _TYPES[name]) for name in _RECORD_COLUMNS]
+    return join_records(ledger, pa.Table.from_arrays([keys, *found], names=["key", *_RECORD_COLUMNS]))
+
+
+def join_records(ledger: pa.Table, records: pa.Table) -> pa.Table:
+    """:func:`build_trials` of a table of records: ``key``, each once, and the fields of :class:`TrialRecord`."""
+    ledger = ledger.sort_by("key").combine_chunks()
+    place = pc.index_in(ledger["key"], value_set=records["key"].combine_chunks()).combine_chunks()
+    found = records.select(_RECORD_COLUMNS).take(place)
     schema = trials_schema([ledger.schema.field(name) for name in hyperparameters_of(ledger)])
     columns = [
-        pa.array([getattr(record, field.name) for record in found], field.type)
-        if field.name in _RECORD_COLUMNS
-        else ledger[field.name].cast(field.type)
+        (found if field.name in _RECORD_COLUMNS else ledger)[field.name].cast(field.type).combine_chunks()
         for field in schema
     ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    table = pa.Table.from_arrays(columns, schema=schema)
+    status = schema.get_field_index("status")
+    return table.set_column(status, schema.field("status"), pc.fill_null(table["status"], PENDING.status))
 
 
 def unit_positions(ledger: pa.Table) -> pa.Table:
@@ -146,7 +156,7 @@ def unit_positions(ledger: pa.Table) -> pa.Table:
     return ordered.rename_columns(["key", *names]).replace_schema_metadata(None)
 
 
-NO_UNITS = pa.table({"key": pa.array([], pa.string())})
+NO_UNITS = pa.Table.from_batches([], schema=pa.schema([pa.field("key", pa.string())]))
 """What :func:`unit_positions` gives where nothing is known."""
 
 

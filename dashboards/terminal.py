@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dashboards.columns import setting_columns
 from dashboards.delta import references_in_words
 from dashboards.edf import Edf
-from dashboards.formats import bounded, counts, duration, percent, setting, share
+from dashboards.formats import bounded, counts, duration, elided, interval, percent, setting, share
 from dashboards.leaderboard import MARGINS
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 """Longest line, characters."""
+LONGEST_NAME = 40
+"""Longer names of arms lose their middle, characters."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -27,6 +30,7 @@ def render_summary(summary: "StudySummary") -> str:
         blocks += [_verdict_lines(summary)] if summary.model_verdicts or summary.optimizer_verdicts else []
         blocks += [_gap_lines(summary)] if summary.optimizer_gap.num_rows else []
         blocks += [_leaderboard_lines(summary)]
+        blocks += [_warning_lines(summary)] if summary.space.warnings else []
         blocks += [_wrap(summary.others_in_words, "")] if summary.n_other else []
     if summary.peak.num_rows:
         blocks.append(_peak_lines(summary))
@@ -56,31 +60,32 @@ def _length_lines(summary: "StudySummary") -> str:
 
 
 def _peak_lines(summary: "StudySummary") -> str:
-    header = ["peak: mean error over seeds", "epochs", "seeds", "diverged", "missing", "mean", "lowest", "highest"]
-    rows = [
-        [
-            row["arm"],
-            *(str(row[name]) for name in ("epochs", "n", "diverged", "missing")),
-            *(percent(row[name]) for name in ("mean_error", "lowest_error", "highest_error")),
-        ]
-        for row in summary.peak.to_pylist()
-    ]
-    return _fitted_table(header, rows)
+    header = ["peak: mean error over seeds", "rank", "epochs", "seeds", "diverged", "missing", "mean", "95 % interval"]
+    names = setting_columns(summary.peak, summary.hyperparameters)
+    lines, settings = [], []
+    for row in summary.peak.to_pylist():
+        counted = (str(row[name]) for name in ("epochs", "n", "diverged", "missing"))
+        ends = interval(row["ci_low"], row["ci_high"])
+        lines.append([row["arm"], str(row["rank"] or "–"), *counted, percent(row["mean_error"]), ends])
+        chosen = _settings(row, names, summary.hyperparameters)
+        settings.append(_wrap(f"{elided(row['arm'], LONGEST_NAME)}, {row['epochs']} epochs: {chosen}", "- "))
+    return "\n".join([_fitted_table(header, lines), "with", *settings] if names else [_fitted_table(header, lines)])
 
 
 def _centre_lines(summary: "StudySummary") -> str:
-    sentences = [_centre_sentence(row, summary.hyperparameters) for row in summary.centres.to_pylist()]
+    names = setting_columns(summary.centres, summary.hyperparameters)
+    sentences = [_centre_sentence(row, names, summary.hyperparameters) for row in summary.centres.to_pylist()]
     heading = "Search: the best setting found per arm (adaptive, not part of any EDF)"
     return heading + "\n" + "\n".join(_wrap(sentence, "- ") for sentence in sentences)
 
 
-def _centre_sentence(row: Mapping[str, Any], hyperparameters: Sequence[str]) -> str:
+def _centre_sentence(row: Mapping[str, Any], columns: Sequence[str], names: Sequence[str]) -> str:
     ends = {"completed": row["completed"], "diverged": row["diverged"], "pruned": row["pruned"]}
     ends |= {"failed or lost": row["failed_or_lost"], "not finished": row["pending"]}
     trials = f"{row['n']} trials: {counts(ends)}"
     if row["best_error"] is None:
         return f"{row['arm']}: no completed trial ({trials})."
-    found = f"{row['arm']}: {percent(row['best_error'])} % with {_settings(row, hyperparameters)}"
+    found = f"{row['arm']}: {percent(row['best_error'])} % with {_settings(row, columns, names)}"
     return f"{found} (draw {row['best_draw']} of {trials})."
 
 
@@ -110,7 +115,7 @@ def _fitted_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: in
     """:func:`text_table` with the names in the first column shortened so that no line is longer than :data:`WIDTH`."""
     others = zip(header[1:], *(row[1:] for row in rows), strict=True)
     room = WIDTH - sum(2 + max(map(len, column)) for column in others)
-    return text_table(header, [[_short(row[0], room), *row[1:]] for row in rows], left)
+    return text_table(header, [[elided(row[0], room), *row[1:]] for row in rows], left)
 
 
 def _arm_table(summary: "StudySummary") -> str:
@@ -137,7 +142,7 @@ def _edf_lines(edfs: Sequence[Edf]) -> str:
     if len(errors) == 0:
         return "No completed trial yet: no EDF to show."
     left, right = float(np.floor(errors.min())), float(np.ceil(errors.max()))
-    names = [_short(edf.arm or "") for edf in edfs]
+    names = [elided(edf.arm or "", LONGEST_NAME) for edf in edfs]
     indent = max(map(len, names))
     cells = WIDTH - indent - 12
     scale = f"{left:.0f} %".ljust(cells - 6) + f"{right:.0f} %".rjust(6)
@@ -158,13 +163,14 @@ def _edf_lines(edfs: Sequence[Edf]) -> str:
 
 def _delta_lines(summary: "StudySummary") -> str:
     within = [f"within {margin}" for margin in MARGINS]
-    header = ["points above the reference", "reference", "median", *within[:-1], f"{within[-1]} points"]
+    header = ["points above the reference", "reference", "median", *within[:-1], f"{within[-1]} points", "area to 10"]
     rows = [
         [
             arm.arm,
             percent(arm.delta.reference.value),
             bounded(*arm.delta.quantile_bounds(0.5)),
             *(share(arm.delta.share_within(margin)) for margin in MARGINS),
+            "–" if arm.delta.reference.value is None else f"{arm.steepness.area[0]:.2f}",
         ]
         for arm in summary.arms
     ]
@@ -174,7 +180,16 @@ def _delta_lines(summary: "StudySummary") -> str:
 
 def _verdict_lines(summary: "StudySummary") -> str:
     sentences = [comparison.sentence for comparison in (*summary.model_verdicts, *summary.optimizer_verdicts)]
-    return "Verdicts\n" + "\n".join(_wrap(f"{sentence}.", "- ") for sentence in sentences)
+    lines = ["Verdicts", *(_wrap(f"{sentence}.", "- ") for sentence in sentences)]
+    if summary.n_pairs:
+        pairs = "the one pair" if summary.n_pairs == 1 else f"all {summary.n_pairs} pairs"
+        lines.append(_wrap(f"beats: told apart at 5 %, after Holm's correction over {pairs}", ""))
+    return "\n".join(lines)
+
+
+def _warning_lines(summary: "StudySummary") -> str:
+    lines = [_wrap(f"{sentence}.", "- ") for sentence in summary.space.warnings]
+    return "\n".join(["Look again at the search space", *lines])
 
 
 def _gap_lines(summary: "StudySummary") -> str:
@@ -192,25 +207,26 @@ def _gap_lines(summary: "StudySummary") -> str:
 
 def _leaderboard_lines(summary: "StudySummary") -> str:
     rows = []
+    names = setting_columns(summary.leaderboard, summary.hyperparameters)
     for row in summary.leaderboard.to_pylist():
-        settings = _short(_settings(row, summary.hyperparameters), 40)
+        settings = elided(_settings(row, names, summary.hyperparameters), 40)
         rank = "–" if row["rank"] is None else str(row["rank"])
-        rows.append([rank.rjust(4), _short(row["arm"]), percent(row["best_error"]).rjust(5), settings])
+        rows.append([rank.rjust(4), elided(row["arm"], LONGEST_NAME), percent(row["best_error"]).rjust(5), settings])
     table = text_table(["rank", "arm", "best", "with"], rows, left=4)
     return f"{table}\nbest of n random draws: optimistic, not a seed-averaged peak"
 
 
 def _timing_lines(summary: "StudySummary") -> str:
     longest_first = sorted(summary.timing.items(), key=lambda item: -item[1])
-    return text_table(["where the time went", ""], [[_short(name), duration(value)] for name, value in longest_first])
+    return text_table(
+        ["where the time went", ""], [[elided(name, LONGEST_NAME), duration(value)] for name, value in longest_first]
+    )
 
 
-def _settings(row: Mapping[str, Any], hyperparameters: Sequence[str]) -> str:
-    return ", ".join(f"{name} {setting(row[name])}" for name in hyperparameters if row[name] is not None)
-
-
-def _short(text: str, length: int = 40) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+def _settings(row: Mapping[str, Any], columns: Sequence[str], names: Sequence[str]) -> str:
+    """``lr 0.5, weight_decay 0.1``: the values in ``columns`` of a row, under the hyperparameters' own names."""
+    pairs = zip(columns, names, strict=True)
+    return ", ".join(f"{name} {setting(row[column])}" for column, name in pairs if row[column] is not None)
 
 
 def _wrap(text: str, bullet: str) -> str:

@@ -8,9 +8,10 @@ from stablesweep.study import Pack
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """The CPUs and GPUs of one machine."""
+    """The CPUs and GPUs of one machine, or of a cluster taken together."""
 
-    cpus: int
+    cpus: float
+    """Ray may be told to use a part of one."""
     gpus: int
 
     def packs_at_once(self, pack: Pack) -> int:

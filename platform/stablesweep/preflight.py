@@ -21,14 +21,17 @@ MANY_VALUES = 16
 """Of a dimension with more values than this, not every one is tried out."""
 
 
-def check_data(study: Study, source: str) -> None:
+def check_data(study: Study, source: str) -> "Dataset | None":
     """Load the study's data and build each arm once, here. What a trainable of the user's own needs is its own affair.
+
+    Returns:
+        The data; None where a trainable of the user's own has its own.
 
     Raises:
         StudyError: If the data cannot be loaded, an epoch would have no batch, or an arm cannot be built for it.
     """
     if study.dataset is None:
-        return
+        return None
     from trainables import load_dataset
 
     try:
@@ -41,6 +44,7 @@ def check_data(study: Study, source: str) -> None:
                 _check_setting(study, arm, data, values)
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
+    return data
 
 
 def dataset_options(study: Study) -> dict[str, Any]:

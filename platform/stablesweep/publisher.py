@@ -2,12 +2,14 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import math
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +19,20 @@ import pyarrow.parquet as pq
 from dashboards import tags
 from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
 from dashboards.formats import without_password
-from dashboards.selection import FIXED
 from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
+from stablesweep.hardware import with_more
 from stablesweep.ledger import check_extension, read_ledger, to_table
 from stablesweep.messages import FINAL, EpochDone
 from stablesweep.record import Record, TrialState
+from stablesweep.run_names import arm_run_name, trial_run_name
 from stablesweep.study import Study
 from stablesweep.trials import Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 RUN_STATUS = {
     "pending": "SCHEDULED",
@@ -40,10 +44,30 @@ RUN_STATUS = {
     "lost": "KILLED",
 }
 PARENT = "mlflow.parentRunId"
+EXPERIMENT_KIND = "mlflow.experimentKind"
+"""MLflow's own: without it, its pages may take an experiment for one of prompts and traces."""
+REASON_LENGTH = 1_000
+"""MLflow refuses longer values of tags than 8,000 characters, and its pages show them whole."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunTags:
+    """Tags that the study's run and its arms' runs should have."""
+
+    study: Mapping[str, str] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By arm; its run of every phase gets them."""
 
 
 class Publisher:
     """Writes what the record has and MLflow has not. Every call can be repeated; a repeat writes nothing twice.
+
+    Every round of writing has a number (:data:`dashboards.tags.REVISION`): runs that it touches get it as they are
+    written, the study's run when all the rest is there. The number is above every one that was there before, also above
+    those of a round that was interrupted or whose end was not answered: whoever has read all up to the study's number
+    misses nothing.
 
     Args:
         tracking_uri: As MLflow takes it.
@@ -59,6 +83,15 @@ class Publisher:
         self._client: Any = None
         self._arm_runs: dict[tuple[str, str], str] = {}
         self._unsure: set[str] = set()
+        self._revision = 0
+        """Of the round that is being written, or of the next one."""
+        self._unannounced = False
+        """Whether something may have been written that the study's number does not tell of."""
+        self._numbered_arms: set[str] = set()
+        """The arms' runs that have the number of this round."""
+        self._tags: dict[str, dict[str, str]] = {}
+        """What the study's and the arms' runs have, by run."""
+        self._tags_to_make: list[Callable[[], RunTags]] = []
         self.experiment_id = ""
         self.study_run = ""
 
@@ -72,6 +105,8 @@ class Publisher:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # Else MLflow's client prints two lines for every run that ends.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
         try:
             with quiet_mlflow():
@@ -103,7 +138,9 @@ class Publisher:
         if found is None:
             root = self._artifact_root
             location = None if root is None else str(root / name)
-            return str(self._client.create_experiment(name, artifact_location=location))
+            note = {tags.NOTE: self._study.description} if self._study.description else {}
+            kind = {EXPERIMENT_KIND: "custom_model_development"}
+            return str(self._client.create_experiment(name, artifact_location=location, tags=kind | note))
         if found.lifecycle_stage != "active":
             raise TrackingError(
                 f"the MLflow experiment {name!r} was deleted; restore it there, or give the study another name."
@@ -114,18 +151,23 @@ class Publisher:
 
     def _find_runs(self, record: Record) -> None:
         trial_runs: dict[str, str] = {}
-        experiments = [self.experiment_id]
+        experiments, announced, written = [self.experiment_id], 0, 0
         for run in search_runs(self._client, experiments, "study"):
-            self.study_run = run.info.run_id
+            self.study_run, announced = run.info.run_id, _revision(run)
+            self._tags[self.study_run] = dict(run.data.tags)
         for run in search_runs(self._client, experiments, "arm"):
             self._arm_runs[run.data.tags[tags.PHASE], run.data.tags[tags.ARM]] = run.info.run_id
+            self._tags[run.info.run_id] = dict(run.data.tags)
+            written = max(written, _revision(run))
         for run in search_runs(self._client, experiments, "trial"):
             trial_runs[run.data.tags[tags.KEY]] = run.info.run_id
+            written = max(written, _revision(run))
+        self._revision, self._unannounced = max(announced, written) + 1, written > announced
         if self.study_run:
             self._check_same_study()
         else:
             self.study_run = self._create_run(
-                self._study.name, {tags.ROLE: "study", tags.NOTE: self._study.description}
+                self._study.name, {tags.ROLE: "study", tags.NOTE: self._study.description, tags.REVISION: _digits(0)}
             )
         for phase, arm in sorted({(trial.phase, trial.arm) for trial in self._trials.values()}):
             if (phase, arm) not in self._arm_runs:
@@ -153,7 +195,32 @@ class Publisher:
     def _create_arm_run(self, phase: str, arm: str) -> str:
         model, _, optimizer = arm.rpartition("/")
         run_tags = {tags.ROLE: "arm", tags.PHASE: phase, tags.ARM: arm, tags.MODEL: model, tags.OPTIMIZER: optimizer}
-        return self._create_run(f"{phase} · {arm}", {**run_tags, PARENT: self.study_run})
+        run_tags |= {PARENT: self.study_run, tags.REVISION: _digits(self._revision)}
+        self._unannounced = True
+        return self._create_run(arm_run_name(phase, arm), run_tags)
+
+    def _announce(self) -> None:
+        """Tell readers what was written since the last call; nothing, if nothing was. Last of all in a round."""
+        if not self._unannounced:
+            return
+        number, self._revision = self._revision, self._revision + 1
+        # A number whose writing was not answered may be there all the same: it is not used again.
+        self._numbered_arms.clear()
+        self._client.set_tag(self.study_run, tags.REVISION, _digits(number))
+        self._unannounced = False
+
+    def _number_arm(self, run_id: str, more: Mapping[str, str] | None = None) -> None:
+        """Give an arm's run the number of this round, and other tags."""
+        if run_id not in self._numbered_arms or more:
+            self._set_tags(run_id, {**(more or {}), tags.REVISION: _digits(self._revision)})
+            self._numbered_arms.add(run_id)
+
+    def _set_tags(self, run_id: str, run_tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self._unannounced = True
+        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in run_tags.items()])
+        self._tags.setdefault(run_id, {}).update(run_tags)
 
     def begin(self, files: Sequence[Path], *, training: bool) -> None:
         """Log files as artifacts of the study's run; if it is going to train, mark it as running with these versions.
@@ -162,14 +229,24 @@ class Publisher:
             TrackingError: If the server goes away just now.
         """
         with server_errors(self._uri):
+            self._unannounced = True
             for file in files:
                 self._client.log_artifact(self.study_run, str(file))
-            if not training:
-                return
-            for run_id in (self.study_run, *self._arm_runs.values()):
-                self._client.update_run(run_id, status="RUNNING")
-            for name, version in versions().items():
-                self._client.set_tag(self.study_run, f"{tags.VERSION}.{name}", version)
+            if training:
+                for run_id in (self.study_run, *self._arm_runs.values()):
+                    self._client.update_run(run_id, status="RUNNING")
+                self._set_tags(
+                    self.study_run, {f"{tags.VERSION}.{name}": version for name, version in versions().items()}
+                )
+            self._announce()
+
+    def tag_later(self, make: Callable[[], RunTags]) -> None:
+        """Give the study's and the arms' runs tags in the next round; what they have already is not written again.
+
+        Args:
+            make: Called in that round, beside the training; if it raises, there are no such tags.
+        """
+        self._tags_to_make.append(make)
 
     def end(self, *, finished: bool, timing: Mapping[str, float] | None, skipped: Sequence[str] = ()) -> None:
         """Close the study's and the arms' runs, and log what is known of the whole.
@@ -183,6 +260,7 @@ class Publisher:
             TrackingError: If the server goes away just now.
         """
         with server_errors(self._uri):
+            self._unannounced |= timing is not None or bool(skipped)
             if timing is not None:
                 self._client.log_dict(self.study_run, dict(timing), tags.TIMING_ARTIFACT)
             if skipped:
@@ -190,6 +268,7 @@ class Publisher:
                 self._client.log_text(self.study_run, "\n".join(skipped) + "\n", tags.SKIPPED_ARTIFACT)
             for run_id in (*self._arm_runs.values(), self.study_run):
                 self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
+            self._announce()
 
     def settled(self, trials: Sequence[Trial], ledger: Path) -> None:
         """Take note of trials that were settled, and of the ledger's file that now says so."""
@@ -204,16 +283,46 @@ class Publisher:
         """
         ledger, self._ledger = self._ledger, None
         if ledger is not None:
+            self._unannounced = True
             try:
                 self._client.log_artifact(self.study_run, str(ledger))
             except BaseException:
                 self._ledger = ledger
                 raise
+        self._publish_tags()
         states = record.trials()
         for state in states:
             if state.status != state.published or _has_new_epochs(state):
                 self._publish_trial(record, state)
         self._publish_curves(record, states)
+        self._announce()
+
+    def _publish_tags(self) -> None:
+        while self._tags_to_make:
+            try:
+                wanted = self._tags_to_make[0]()
+            except Exception:
+                logger.info("tags of the study could not be made", exc_info=True)
+                wanted = RunTags()
+            if tags.HARDWARE in wanted.study:
+                known = self._tags.get(self.study_run, {}).get(tags.HARDWARE, "")
+                wanted = RunTags(
+                    study={**wanted.study, tags.HARDWARE: with_more(known, wanted.study[tags.HARDWARE])},
+                    arms=wanted.arms,
+                )
+            for (_, arm), run_id in self._arm_runs.items():
+                missing = self._missing(run_id, wanted.arms.get(arm, {}))
+                if missing:
+                    self._number_arm(run_id, missing)
+            missing = self._missing(self.study_run, wanted.study)
+            if missing:
+                self._set_tags(self.study_run, missing)
+            # Only now: after an error above it is made once more.
+            del self._tags_to_make[0]
+
+    def _missing(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        has = self._tags.get(run_id, {})
+        return {name: value for name, value in wanted.items() if has.get(name) != value}
 
     def _publish_trial(self, record: Record, state: TrialState) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -221,6 +330,7 @@ class Publisher:
         trial = self._trials.get(state.key)
         if trial is None:
             return
+        self._unannounced = True
         run_id = state.run_id or self._create_trial_run(record, trial, state)
         epochs = record.epochs([state.key])
         clock, metrics = state.started, []
@@ -230,11 +340,15 @@ class Publisher:
                 # The time is computed, not read from a clock: MLflow ignores a metric that comes twice with equal times.
                 at = int(clock * 1000)
                 metrics += [Metric(name, value, at, epoch.epoch) for name, value in _epoch_metrics(epoch).items()]
-        run_tags = [RunTag(tags.STATUS, state.status), RunTag(tags.PACK, state.pack)]
+        run_tags = [
+            RunTag(tags.STATUS, state.status),
+            RunTag(tags.PACK, state.pack),
+            RunTag(tags.REVISION, _digits(self._revision)),
+        ]
         if state.status in FINAL:
             metrics += [Metric(name, value, int(clock * 1000), 0) for name, value in _final_metrics(state).items()]
             # Empty where there is none: a trial that was lost and then completed had one.
-            run_tags.append(RunTag(tags.REASON, state.reason or ""))
+            run_tags.append(RunTag(tags.REASON, (state.reason or "")[:REASON_LENGTH]))
         params = [Param(name, repr(value)) for name, value in trial.hyperparameters.items()]
         for start in range(0, len(metrics), 1000):
             self._client.log_batch(run_id, metrics=metrics[start : start + 1000])
@@ -257,14 +371,16 @@ class Publisher:
             tags.OPTIMIZER: trial.optimizer,
             tags.DRAW: str(trial.draw),
             tags.SEED: str(trial.seed),
+            tags.REPLICATE: str(trial.replicate),
             tags.SAMPLER: trial.sampler,
             tags.EPOCHS: str(trial.epochs),
             tags.STATUS: state.status,
             tags.PACK: state.pack,
+            tags.REVISION: _digits(self._revision),
             PARENT: self._arm_runs[trial.phase, trial.arm],
         }
         self._unsure.add(trial.key)
-        run_id = run_id or self._create_run(_run_name(trial), run_tags, state.started)
+        run_id = run_id or self._create_run(trial_run_name(trial), run_tags, state.started)
         self._unsure.discard(trial.key)
         record.set_run(trial.key, run_id)
         return run_id
@@ -295,10 +411,13 @@ class Publisher:
             for field in CURVES_SCHEMA
         }
         trial = self._trials[keys[0]]
+        arm_run = self._arm_runs[trial.phase, trial.arm]
+        # The number first: it also tells of the file if that is the last that this process does.
+        self._number_arm(arm_run)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"{pack}.parquet"
             pq.write_table(pa.table(columns, schema=CURVES_SCHEMA), file)
-            self._client.log_artifact(self._arm_runs[trial.phase, trial.arm], str(file), tags.CURVES_FOLDER)
+            self._client.log_artifact(arm_run, str(file), tags.CURVES_FOLDER)
 
 
 @contextlib.contextmanager
@@ -321,10 +440,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def _run_name(trial: Trial) -> str:
-    if trial.sampler == FIXED:
-        return f"{trial.arm} · {trial.epochs} epochs · seed {trial.replicate}"
-    return f"{trial.arm} · draw {trial.draw:03d}"
+def _digits(revision: int) -> str:
+    return f"{revision:010d}"
+
+
+def _revision(run: "Run") -> int:
+    """The number of the round that touched a run last; 0 for one of an earlier version."""
+    number = run.data.tags.get(tags.REVISION, "")
+    return int(number) if number.isdecimal() else 0
 
 
 def _has_new_epochs(state: TrialState) -> bool:

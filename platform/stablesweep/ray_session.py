@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from stablesweep.errors import StablesweepError, StudyError
+from stablesweep.machine import Machine
 from stablesweep.study import Pack
 
 # Set before Ray is imported; what the user has set is kept. Each line says what it saves on a small machine.
@@ -77,11 +78,7 @@ def concurrent_packs(pack: Pack) -> int:
 
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = total.get("CPU", 0.0), int(total.get("GPU", 0))
-    fits = int(cpus // pack.cpus)
-    if pack.gpus:
-        # Fractions share one GPU; a worker never spans GPUs with a fraction.
-        fits = min(fits, gpus * int(1 / pack.gpus) if pack.gpus < 1 else gpus // int(pack.gpus))
-    fits //= pack.workers
+    fits = Machine(cpus=cpus, gpus=gpus).packs_at_once(pack)
     if fits < 1:
         each = f"{pack.workers} times " if pack.workers > 1 else ""
         raise StudyError(

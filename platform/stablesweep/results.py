@@ -1,9 +1,10 @@
 """What a study found: tables, statistics and the report, read from MLflow."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from stablesweep.home import Home
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from dashboards.compare import Comparison
     from dashboards.delta import DeltaEdf
     from dashboards.edf import Edf
+    from dashboards.edfs import Edfs
     from dashboards.summary import StudySummary
     from dashboards.tracking import StudyRecord
 
@@ -51,11 +53,19 @@ class Results:
         """One row a trial and epoch: key, epoch, train_loss (nats), error (percent)."""
         return self.record.curves
 
-    def edf(self, arm: str) -> "Edf":
-        """The distribution of an arm's final errors over all its draws. Raises ValueError for an unknown arm."""
-        from dashboards.edf import arm_edf
+    @overload
+    def edf(self, arm: str) -> "Edf": ...
+    @overload
+    def edf(self, arm: None = None) -> "Edfs": ...
+    def edf(self, arm: str | None = None) -> "Edf | Edfs":
+        """The distribution of an arm's final errors over all its draws; without an arm, those of all arms.
 
-        return arm_edf(self.trials, arm)
+        Both have ``plot()``, which returns a Plotly figure. Raises ValueError for an unknown arm.
+        """
+        from dashboards.edf import arm_edf
+        from dashboards.edfs import every_edf
+
+        return every_edf(self.trials) if arm is None else arm_edf(self.trials, arm)
 
     def delta_edf(self, arm: str) -> "DeltaEdf":
         """The same distribution as points above the arm's reference run (its centre, trained as long as the draws).
@@ -73,11 +83,15 @@ class Results:
 
         return centres(self.trials)
 
-    def peak(self) -> "pa.Table":
-        """Per arm and length of the phase ``peak``, the mean error over the seeds, lowest first."""
+    def peak(self, *, published: bool = False) -> "pa.Table":
+        """Per arm and length of the phase ``peak``, the mean error over the seeds, lowest first, beside what it cost.
+
+        Args:
+            published: Add the paper's Table 2 as reference rows.
+        """
         from dashboards.peak import peak
 
-        return peak(self.trials)
+        return peak(self.trials, costs=self.record.costs, published=published)
 
     def lengths(self) -> "pa.Table":
         """Per arm and length of the phases of one setting, the error over the seeds and the gap to the longest training."""
@@ -91,17 +105,58 @@ class Results:
 
         return compare(self.trials, arm_a, arm_b)
 
+    def steepness(self) -> "pa.Table":
+        """Per arm, how many draws end close to the reference: shares within 0.5 to 8 points, area up to 10 points."""
+        from dashboards.steepness import steepness_table
+
+        return steepness_table(self.trials)
+
+    def best_of_n(self) -> "pa.Table":
+        """Per arm and n, the error of the best of n draws: what n trials of tuning would reach."""
+        from dashboards.best_of_n import best_of_n
+
+        return best_of_n(self.trials)
+
     def leaderboard(self) -> "pa.Table":
-        """Arms by their best final error."""
+        """Arms by their best final error, beside what they cost."""
         from dashboards.leaderboard import leaderboard
 
-        return leaderboard(self.trials)
+        return leaderboard(self.trials, costs=self.record.costs)
 
     def optimizer_gap(self) -> "pa.Table":
-        """Per model, how far its optimizers lie apart."""
+        """Per model, how far its optimizers lie apart over their common draws."""
         from dashboards.optimizer_gap import optimizer_gap
 
         return optimizer_gap(self.trials)
+
+    def optimizer_gap_by_length(self) -> "pa.Table":
+        """Per model and training length, how far its optimizers lie apart at one given setting each."""
+        from dashboards.optimizer_gap import optimizer_gap_by_length
+
+        return optimizer_gap_by_length(self.trials)
+
+    def best_regions(self) -> "pa.Table":
+        """Per arm and hyperparameter, the best draw's value, its bootstrap range, and the edge that this touches."""
+        from dashboards.positions import positions
+        from dashboards.regions import best_regions
+
+        return best_regions(positions(self.record))
+
+    def importances(self, arm: str, evaluator: str = "fanova") -> dict[str, float]:
+        """The share of each hyperparameter in the variation of an arm's errors, largest first; by Optuna's evaluators."""
+        from dashboards.importance import importances
+        from dashboards.positions import positions
+
+        return importances(positions(self.record), arm, evaluator)
+
+    def where(self, *conditions: str) -> "Results":
+        """The results of the trials that fulfil all conditions, e.g. ``where("lr<0.01", "optimizer=sgd")``.
+
+        Raises ValueError for an unknown column, and for one that holds results: it would take trials out of the denominator.
+        """
+        from dashboards.filters import filtered
+
+        return replace(self, record=filtered(self.record, conditions))
 
     def convergence(self) -> "pa.Table":
         """Per arm and epoch, the median error and its 10 % and 90 % quantiles."""
@@ -115,6 +170,12 @@ class Results:
 
         return summarize(self.record)
 
+    def figures(self, folder: str | Path, formats: "Sequence[str]" = ("pdf",)) -> "list[Path]":
+        """Write each figure of the report at publication size (png, svg, pdf). Needs a Chrome or Chromium."""
+        from dashboards.export import write_figures
+
+        return write_figures(self.record, Path(folder), formats=formats)
+
     def report(self, path: str | Path | None = None) -> Path:
         """Write the self-contained HTML report, log it to MLflow, and return where it is."""
         from stablesweep.reporting import make_report
@@ -122,18 +183,18 @@ class Results:
         return make_report(self.home, self.record.study, None if path is None else Path(path)).path
 
 
-def load(name: str, home: str | Path | None = None) -> Results:
-    """The results of a study that has run, or is running.
+def load(name: str | Sequence[str], home: str | Path | None = None, *, where: Sequence[str] = ()) -> Results:
+    """The results of a study that has run or is running, or was imported; of several names, merged into one.
 
     Args:
-        name: The study's name.
+        name: The study's name, or several.
         home: The home it ran in; ``$STABLESWEEP_HOME`` or ``./stablesweep-home`` by default. ``MLFLOW_TRACKING_URI``
             decides, where it is set, from which server the results are read.
+        where: Conditions that trials must fulfil, see :meth:`Results.where`.
 
     Raises:
         ValueError: If the tracking store cannot be read or has no such study.
     """
-    from dashboards.tracking import read_study
-
     place = Home.at(home)
-    return Results(record=read_study(place.tracking_uri, name), home=place)
+    names = [name] if isinstance(name, str) else list(name)
+    return Results(record=place.studies().read(names, where), home=place)

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 import yaml
 from rich.console import Console
 
+from dashboards import tags
+from stablesweep.arm_costs import ImageSizes, cost_tags
 from stablesweep.centres import Setting
 from stablesweep.files import write_text
+from stablesweep.hardware import cluster_hardware
 from stablesweep.home import Home, StudyFolder, locked
 from stablesweep.jobs import JobSource
 from stablesweep.ledger import Ledger
@@ -20,7 +23,7 @@ from stablesweep.packs import TrialPack
 from stablesweep.preflight import check_data
 from stablesweep.progress import Progress
 from stablesweep.progress_view import shown
-from stablesweep.publisher import Publisher
+from stablesweep.publisher import Publisher, RunTags
 from stablesweep.ray_session import concurrent_packs, prepare_environment, ray_session
 from stablesweep.record import Record
 from stablesweep.schedule import Schedule
@@ -89,7 +92,10 @@ def run_study(
         StablesweepError: If the study cannot be run; nothing was trained then.
     """
     folder, watch = home.study(study.name), Stopwatch()
-    check_data(study, source or f"study {study.name}")
+    data = check_data(study, source or f"study {study.name}")
+    sizes = None if data is None else ImageSizes.of(data)
+    # It may be large, and the workers load it anew.
+    del data
     with locked(folder):
         ledger = Ledger.opened(folder.ledger, study)
         write_text(folder.study_file, yaml.safe_dump(study.to_config(), sort_keys=False, allow_unicode=True))
@@ -98,12 +104,20 @@ def run_study(
             record.pause()
             if retry_lost:
                 record.reopen_lost()
-            return _run(study, home, ledger, record, watch, console)
+            return _run(study, home, ledger, record, sizes, watch, console)
         finally:
             record.close()
 
 
-def _run(study: Study, home: Home, ledger: Ledger, record: Record, watch: Stopwatch, console: Console) -> RunOutcome:
+def _run(
+    study: Study,
+    home: Home,
+    ledger: Ledger,
+    record: Record,
+    sizes: ImageSizes | None,
+    watch: Stopwatch,
+    console: Console,
+) -> RunOutcome:
     folder = home.study(study.name)
     publisher = Publisher(home.tracking_uri, home.artifact_root, study, ledger.trials)
     with watch.time("recording"):
@@ -113,6 +127,8 @@ def _run(study: Study, home: Home, ledger: Ledger, record: Record, watch: Stopwa
     with watch.time("recording"):
         publisher.begin([folder.ledger, folder.study_file], training=bool(left))
     if left:
+        # Counted beside the training, so that it does not start later.
+        publisher.tag_later(lambda: cost_tags(study, sizes))
         _announce(study, ledger.trials, left, console)
         _train(study, folder, ledger, record, publisher, watch, console)
     else:
@@ -161,6 +177,8 @@ def _train(
     # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
     with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
         progress.concurrent = concurrent_packs(study.pack)
+        hardware = cluster_hardware()
+        publisher.tag_later(lambda: RunTags(study={tags.HARDWARE: hardware} if hardware else {}))
         mailbox = Mailbox()
         recorder = Recorder(folder.record, publisher, mailbox, progress.stop, take)
         source = JobSource(study, schedule, outcomes, recorder.flush)

@@ -1,6 +1,7 @@
 """Ledgers, trials and studies that the tests of this folder share."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
+from dashboards.tables import CURVES_SCHEMA, NO_UNITS, TrialRecord, build_trials, unit_positions
 from dashboards.tracking import StudyRecord
 
 MakeLedger = Callable[..., pa.Table]
@@ -124,6 +125,47 @@ def _phases_record(*groups: Sequence[Mapping[str, Any]], study: str = "demo") ->
     )
 
 
+def _drawn(
+    errors: Sequence[float],
+    values: Mapping[str, Any],
+    units: Mapping[str, Any] | None = None,
+    *,
+    arms: Sequence[str] | None = None,
+    sampler: str = "random",
+) -> StudyRecord:
+    """A study of draws by hand, without curves: an error of ``inf`` is a diverged trial, of ``nan`` a failed one.
+
+    ``values`` and ``units`` have one entry a trial, ``None`` where there is none.
+    """
+    arms = arms or ["m/sgd"] * len(errors)
+    keys = [f"stability/{arm}/{draw:06d}/0" for draw, arm in enumerate(arms)]
+    columns: dict[str, Any] = {"key": pa.array(keys, pa.string()), "study": ["demo"] * len(keys)}
+    columns |= {"phase": ["stability"] * len(keys), "arm": list(arms)}
+    columns |= {
+        "model": [arm.rpartition("/")[0] for arm in arms],
+        "optimizer": [arm.rpartition("/")[2] for arm in arms],
+    }
+    columns |= {"draw": list(range(len(keys))), "seed": list(range(len(keys))), "sampler": [sampler] * len(keys)}
+    columns |= {"epochs": [10] * len(keys), **values}
+    ledger = pa.table({name: pa.array(column) for name, column in columns.items()})
+    ledger = ledger.replace_schema_metadata({"stablesweep.hyperparameters": json.dumps(list(values))})
+    records = {}
+    for key, error in zip(keys, errors, strict=True):
+        status = "failed" if np.isnan(error) else "diverged" if np.isinf(error) else "completed"
+        records[key] = TrialRecord(status=status, error=float(error) if status == "completed" else None)
+    return StudyRecord(
+        study="demo",
+        trials=build_trials(ledger, records),
+        curves=CURVES_SCHEMA.empty_table(),
+        timing={},
+        study_yaml="",
+        experiment_id="1",
+        study_run_id="0123456789abcdef",
+        tracking_uri="sqlite:///home/mlflow.db",
+        units=NO_UNITS if units is None else pa.table({"key": keys, **units}),
+    )
+
+
 def _simulated(ledger: pa.Table) -> tuple[dict[str, TrialRecord], pa.Table]:
     """Believable outcomes: the conv stem is steadier, patchify with SGD diverges at high lr, a few draws are missing."""
     generator = np.random.default_rng(11)
@@ -187,6 +229,7 @@ def _record(
         study_run_id="0123456789abcdef",
         tracking_uri="sqlite:///home/mlflow.db",
         versions={"stablesweep": "0.1.0", "torch": "2.13.0"},
+        units=unit_positions(ledger),
     )
 
 
@@ -220,6 +263,12 @@ def make_phases() -> MakeRecord:
     return _phases_record
 
 
+@pytest.fixture
+def make_drawn() -> MakeRecord:
+    """Makes a study of draws by hand: ``make_drawn(errors, {"lr": values}, {"lr": units}, arms=..., sampler=...)``."""
+    return _drawn
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with MLflow's tables: making them takes seconds, so it is done once."""
@@ -237,3 +286,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tracking_uri(empty_store: Path, tmp_path: Path) -> str:
     """A new SQLite MLflow store."""
     return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program; without one the test is skipped, and fails where ``CI`` is set."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        message = "no Chromium on PATH: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import ecdf
 
 from dashboards.delta import Reference, delta_edf, reference_error, references_in_words
@@ -30,7 +31,9 @@ def test_deltas_are_counted_from_the_mean_of_the_reference_runs(
 ) -> None:
     trials = make_trials(drawn, make_rows("reference", ARM, [11.0, 12.0, 13.0]))
     delta = delta_edf(trials, ARM)
-    assert delta.reference == Reference(value=12.0, source="mean of 3 reference runs at the centre", n=3)
+    # The standard deviation of 11, 12, 13 is 1.
+    source = "mean of 3 reference runs at the centre"
+    assert delta.reference == Reference(value=12.0, source=source, n=3, std_error=1 / 3**0.5)
     assert (delta.arm, delta.n, delta.n_completed, delta.n_diverged, delta.n_missing) == (ARM, 6, 4, 1, 1)
     # Two draws ended better than the centre.
     assert delta.errors.tolist() == [-2.0, -0.5, 0.0, 8.0]
@@ -94,7 +97,12 @@ def test_without_any_result_there_is_no_reference_and_still_an_edf(
         ([11.0], Reference(value=11.0, source="one reference run at the centre", n=1)),
         (
             [11.0, "lost", 14.0],
-            Reference(value=12.5, source="mean of the 2 of 3 reference runs at the centre that completed", n=2),
+            Reference(
+                value=12.5,
+                source="mean of the 2 of 3 reference runs at the centre that completed",
+                n=2,
+                std_error=4.5**0.5 / 2**0.5,
+            ),
         ),
     ],
 )
@@ -106,6 +114,23 @@ def test_only_completed_reference_runs_enter_the_mean(
     expected: Reference,
 ) -> None:
     assert reference_error(make_trials(drawn, make_rows("reference", ARM, outcomes)), ARM) == expected
+
+
+def test_the_references_own_noise_moves_the_curve(
+    make_rows: MakeRows, make_trials: MakeTrials, drawn: list[dict[str, Any]]
+) -> None:
+    delta = delta_edf(make_trials(drawn, make_rows("reference", ARM, [11.0, 12.0, 13.0])), ARM)
+    # t(0.975, 2 degrees of freedom) = 4.302653, the standard error is 1 / sqrt(3).
+    assert delta.reference.half_width() == pytest.approx(4.302653 / 3**0.5, abs=1e-6)
+    interval = stats.t.interval(0.9, 2, loc=12.0, scale=stats.sem([11.0, 12.0, 13.0]))
+    assert delta.reference.half_width(0.9) == pytest.approx((interval[1] - interval[0]) / 2)
+    # Deltas -2, -0.5, 0, 8, +inf and one unknown; 2.48 to either side of 0, then of 6.
+    assert delta.share_bounds(0.0) == (0.0, 3 / 6 + 1 / 6)
+    assert delta.share_bounds(6.0) == (3 / 6, 4 / 6 + 1 / 6)
+    alone = delta_edf(make_trials(drawn, make_rows("reference", ARM, [11.0])), ARM)
+    assert (alone.reference.half_width(), alone.share_bounds(4.0)) == (None, None)
+    with pytest.raises(ValueError, match="confidence"):
+        delta.reference.half_width(1.0)
 
 
 def test_trials_of_phase_length_count_where_they_train_the_centre_for_as_long(
@@ -122,8 +147,10 @@ def test_trials_of_phase_length_count_where_they_train_the_centre_for_as_long(
         make_rows("peak", ARM, [2.0, 2.0, 2.0, 2.0]),
         make_rows("reference", "cnn/sgd", [3.0, 3.0, 3.0, 3.0]),
     )
-    expected = Reference(value=13.0, source="mean of 3 reference runs at the centre", n=3)
-    assert reference_error(trials, ARM) == expected
+    # 11, 13 and 15: a standard deviation of 2.
+    assert reference_error(trials, ARM) == Reference(
+        value=13.0, source="mean of 3 reference runs at the centre", n=3, std_error=2 / 3**0.5
+    )
 
 
 def test_reference_runs_of_another_length_do_not_count(
@@ -159,6 +186,6 @@ def test_words_put_arms_with_one_kind_of_reference_together(make_rows: MakeRows,
     runs = [row for arm in ("a/sgd", "c/sgd") for row in make_rows("reference", arm, [18.0, 19.0])]
     trials = make_trials(drawn, runs)
     assert references_in_words([delta_edf(trials, arm) for arm in arms]) == (
-        "a/sgd 18.5 %, c/sgd 18.5 % (mean of 2 reference runs at the centre); "
+        "a/sgd 18.5 ± 0.50 %, c/sgd 18.5 ± 0.50 % (mean of 2 reference runs at the centre, ± its standard error); "
         "b/sgd 20.0 % (lowest error of the sample: no reference run)"
     )

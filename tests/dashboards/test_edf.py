@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import ecdf
 
-from dashboards.edf import arm_edf, dkw_half_width, empirical_distribution
+from dashboards.edf import arm_edf, band_in_words, dkw_half_width, empirical_distribution
 from dashboards.tables import TrialRecord, build_trials
 
 # A coarse grid, so that equal errors occur.
@@ -91,6 +92,75 @@ def test_band_covers_the_true_distribution(n: int) -> None:
         largest = max(np.abs(edf.lower - edf.x).max(), np.abs(before - edf.x).max())
         covered += bool(largest <= edf.half_width)
     assert covered / runs >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs)
+
+
+def test_quantile_interval_of_a_median_worked_out_by_hand() -> None:
+    # Binomial(10, 1/2): P(B <= 1) = 11 / 1024 = 1.07 %, P(B <= 2) = 56 / 1024 = 5.5 %: the 2nd and the 9th value.
+    edf = empirical_distribution(range(1, 11))
+    assert edf.quantile_interval(0.5) == (2.0, 9.0)
+    assert edf.quantile_interval(0.5, confidence=0.88) == (3.0, 8.0)
+    # 0.9 ** 10 = 35 %: nothing is known about how low the lowest tenth goes; 1: nor how high the highest value.
+    assert edf.quantile_interval(0.1)[0] == -math.inf
+    assert edf.quantile_interval(1.0) == (10.0, math.inf)
+    assert empirical_distribution([1.0], diverged=9).quantile_interval(0.5) == (math.inf, math.inf)
+    assert empirical_distribution(range(1, 9), missing=2).quantile_interval(0.5) == (-math.inf, math.inf)
+    for share, confidence in ((0.0, 0.95), (1.1, 0.95), (0.5, 1.0)):
+        with pytest.raises(ValueError, match=r"share|confidence"):
+            edf.quantile_interval(share, confidence)
+
+
+@given(error_lists, st.integers(0, 4), st.lists(st.one_of(st.floats(0, 100), st.just(math.inf)), max_size=6))
+def test_quantile_interval_holds_that_of_every_completion(
+    errors: list[float], diverged: int, unknown: list[float]
+) -> None:
+    finite = [value for value in unknown if math.isfinite(value)]
+    completed = empirical_distribution([*errors, *finite], diverged=diverged + len(unknown) - len(finite))
+    bounds = empirical_distribution(errors, diverged=diverged, missing=len(unknown)).quantile_interval(0.5)
+    interval = completed.quantile_interval(0.5)
+    assert bounds[0] <= interval[0] <= completed.quantile(0.5) <= interval[1] <= bounds[1]
+
+
+@pytest.mark.parametrize(("n", "share"), [(8, 0.5), (24, 0.25), (64, 0.5), (64, 0.9)])
+def test_quantile_interval_keeps_its_level_whatever_the_distribution(n: int, share: float) -> None:
+    generator = np.random.default_rng(n)
+    runs = 2_000
+    # Skewed, in whole numbers (ties), and with a tenth of the draws diverged.
+    samples = {
+        "lognormal": generator.lognormal(size=(runs, n)),
+        "ties": generator.integers(1, 5, size=(runs, n)).astype(float),
+        "diverged": np.where(generator.random((runs, n)) < 0.1, np.inf, generator.random((runs, n))),
+    }
+    true = {
+        "lognormal": float(stats.lognorm.ppf(share, 1.0)),
+        "ties": math.ceil(4 * share),
+        "diverged": share / 0.9,
+    }
+    for name, rows in samples.items():
+        covered = 0
+        for row in rows:
+            finite = row[np.isfinite(row)]
+            edf = empirical_distribution(finite, diverged=n - len(finite))
+            low, high = edf.quantile_interval(share)
+            covered += low <= true[name] <= high
+        assert covered / runs >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs), name
+
+
+def test_words_say_what_the_band_is_worth() -> None:
+    proven = "the band is proven for independent random draws"
+    assert band_in_words(["random", "random"]) == band_in_words([]) == proven
+    even = f"{proven}; for Halton and Sobol draws it is not, and is usually wider than needed"
+    assert band_in_words({"sobol", "random", "halton"}) == even
+    assert band_in_words(["grid"]) == f"{proven}; for a grid it is not, and can be too narrow"
+    assert band_in_words(["grid", "csv"]) == (
+        f"{proven}; for a grid it is not, and can be too narrow; for draws of csv it is not"
+    )
+
+
+def test_a_grid_can_leave_the_band() -> None:
+    # Three points a dimension and three dimensions; the error is the first coordinate: F_n is 1/6 off at 1/6 - 0.
+    coordinate = np.repeat([1 / 6, 3 / 6, 5 / 6], 9 * 50)
+    edf = empirical_distribution(coordinate)
+    assert abs(edf(1 / 6) - 1 / 6) > edf.half_width
 
 
 def test_outline_has_both_ends_and_the_steps_between() -> None:

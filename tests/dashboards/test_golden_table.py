@@ -13,13 +13,17 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
+from dashboards.best_of_n import best_of_n
 from dashboards.colours import PALETTE, arm_styles
+from dashboards.compare import Comparison, verdicts
 from dashboards.convergence import convergence
 from dashboards.edf import arm_edf
 from dashboards.leaderboard import leaderboard
 from dashboards.optimizer_gap import optimizer_gap
 from dashboards.selection import arms_of
+from dashboards.steepness import steepness_table
 from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
+from dashboards.unpaired import UnpairedComparison
 
 Outcomes = dict[str, list[float | str]]
 OUTCOMES: Outcomes = {
@@ -139,3 +143,50 @@ def test_styles_are_fixed_by_the_sorted_arms(trials: pa.Table) -> None:
     assert [styles[arm.arm].colour for arm in arms] == list(PALETTE[:3])
     assert [styles[arm.arm].dash for arm in arms] == ["dash", "solid", "dash"]
     assert styles["cnn/sgd"].shade(0.5) == "rgba(0, 114, 178, 0.5)"
+
+
+def test_steepness(trials: pa.Table) -> None:
+    # The lowest errors stand in for references: 25, 20 and 22.
+    # Deltas of vit/adamw: 0, 4, 10, 30; of vit/sgd: 0, 18, +inf, unknown.
+    table = steepness_table(trials)
+    assert table["arm"].to_pylist() == ["cnn/sgd", "vit/adamw", "vit/sgd"]
+    assert table["reference"].to_pylist() == [25.0, 20.0, 22.0]
+    assert table["share_within_2"].to_pylist() == [0.5, 0.25, 0.25]
+    assert table["share_within_4"].to_pylist() == [0.5, 0.5, 0.25]
+    assert table["share_within_4_upper"].to_pylist() == [1.0, 0.5, 0.5]
+    # Of ten points: vit/adamw 10 + 6 of 4 * 10, vit/sgd 10 of 40 and 10 more that are unknown.
+    assert table["area_lower"].to_pylist() == pytest.approx([0.5, 0.4, 0.25])
+    assert table["area_upper"].to_pylist() == pytest.approx([1.0, 0.4, 0.5])
+    assert table["median_lower"].to_pylist() == [-math.inf, 4.0, 0.0]
+    assert table["median_upper"].to_pylist() == [0.0, 4.0, 18.0]
+
+
+def test_best_of_n(trials: pa.Table) -> None:
+    rows = [row for row in best_of_n(trials).to_pylist() if row["arm"] == "vit/sgd"]
+    # Of 22, 40 and +inf; two of them: 22, 22 or 40.
+    assert [(row["n"], row["q25"], row["median"], row["q75"]) for row in rows] == [
+        (1, 22.0, 40.0, None),
+        (2, 22.0, 22.0, 40.0),
+        (3, 22.0, 22.0, 22.0),
+    ]
+    assert [row["mean"] for row in rows] == [None, pytest.approx(28.0), pytest.approx(22.0)]
+    assert {(row["known"], row["missing"]) for row in rows} == {(3, 1)}
+
+
+def test_verdicts(trials: pa.Table) -> None:
+    ((models,), (optimizers,)) = verdicts(trials)
+    assert isinstance(optimizers, Comparison)
+    assert (optimizers.n_pairs, optimizers.wins_a, optimizers.wins_b) == (3, 2, 1)
+    assert optimizers.superiority == 2 / 3
+    # cnn/sgd and vit/sgd have one draw with a result in common: 25 against 40, +inf and 22.
+    assert isinstance(models, UnpairedComparison)
+    assert (models.n_a, models.n_b, models.n_missing_a, models.n_missing_b) == (1, 3, 1, 1)
+    assert models.cliffs_delta == pytest.approx(1 / 3)
+    assert models.ks_statistic == pytest.approx(2 / 3)
+    # Two tests: 2 to 1 has p = 1, one draw among three others cannot be told apart. Wilson of 2 / 3 with n = 1:
+    # (2 / 3 + 1.92 +- 1.96 (2 / 9 + 0.96) ** 0.5) / 4.84 = 0.534 +- 0.440.
+    assert [models.holm_p, optimizers.holm_p] == [1.0, 1.0]
+    assert models.sentence == (
+        "cnn/sgd and vit/sgd are not told apart by 1 and 3 unrelated draws (cnn/sgd is better in 67 % [9 %, 97 %] of "
+        "pairings), medians 25.0 and 40.0 % (vit/sgd diverged on 1; 2 more without a result)"
+    )

@@ -11,6 +11,7 @@ import pytest
 from dashboards.compare import compare
 from dashboards.convergence import convergence
 from dashboards.edf import arm_edf
+from dashboards.formats import share
 from dashboards.points import scatter_points
 from dashboards.report import render_report
 from dashboards.selection import other_trials
@@ -72,17 +73,19 @@ def test_only_lengths(make_rows: MakeRows, make_phases: MakeRecord) -> None:
     assert "vit_c/adamw length 5 2 0 21.0 3.0" in text(record)
     page = shown(record)
     assert "Error by training length" in page
-    assert "vit_c/adamw length 5 2 2 0 0 21.0 20.0 22.0 3.0" in page
+    assert "vit_c/adamw length 5 2 2 0 0 21.0 [8.3, 33.7] 20.0 22.0 3.0" in page
     for absent in ("Search:", "Peak", "How the errors are distributed"):
         assert absent not in page + text(record)
 
 
 def test_only_a_peak(make_rows: MakeRows, make_phases: MakeRecord) -> None:
     record = make_phases(make_rows("peak", ARMS[0], [20.0, "lost", 23.0]), make_rows("peak", ARMS[1], [19.0]))
-    assert "vit_p/adamw 10 1 0 0 19.0 19.0 19.0 vit_c/adamw 10 3 0 1 21.5 20.0 23.0" in text(record)
+    assert "vit_p/adamw 1 10 1 0 0 19.0 – vit_c/adamw 2 10 3 0 1 21.5 [2.4, 40.6]" in text(record)
+    assert "- vit_c/adamw, 10 epochs: lr 0.5, weight_decay 0.25" in text(record)
     page = shown(record)
     assert "Peak: mean error over several seeds" in page
-    assert "vit_p/adamw 10 1 1 0 0 19.0 19.0 19.0 0.5 0.25 vit_c/adamw 10 3 2 0 1 21.5 20.0 23.0 0.5 0.25" in page
+    assert "vit_p/adamw 1 (1–2) 10 1 1 0 0 19.0 – 19.0 19.0 0.5 0.25" in page
+    assert "vit_c/adamw 2 (1–2) 10 3 2 0 1 21.5 [2.4, 40.6] 20.0 23.0 0.5 0.25" in page
     assert summarize(record).lengths.num_rows == 0
     for absent in ("Search:", "training length", "How the errors are distributed"):
         assert absent not in page + text(record)
@@ -105,8 +108,8 @@ def test_all_phases_of_a_study(make_rows: MakeRows, make_phases: MakeRecord) -> 
     summary = summarize(record)
     others = "12 more trials enter no distribution (2 length, 4 peak, 2 reference, 4 search)"
     references = (
-        "vit_c/adamw 12.5 % (one kind); vit_p/adamw 10.0 % (lowest error of the sample: no reference run)"
-    ).replace("one kind", "mean of 2 reference runs at the centre")
+        "vit_c/adamw 12.5 ± 0.50 % (one kind); vit_p/adamw 10.0 % (lowest error of the sample: no reference run)"
+    ).replace("one kind", "mean of 2 reference runs at the centre, ± its standard error")
     assert [(arm.edf.n, arm.delta.n) for arm in summary.arms] == [(4, 4), (4, 4)]
     assert summary.n_other == 12
     for page in (text(record), shown(record)):
@@ -114,8 +117,12 @@ def test_all_phases_of_a_study(make_rows: MakeRows, make_phases: MakeRecord) -> 
         assert references in page
         assert SEARCH_TITLE in page
     # From 12.5 %: -2.5, 1.5 and 17.5; from 10 %: 0, 4 and 20. The median is the second of four.
-    assert "vit_c/adamw 12.5 1.5 25 % 50 % 50 % vit_p/adamw 10.0 4.0 25 % 25 % 50 %" in text(record)
-    assert "vit_c/adamw 12.5 1.5 25 % 50 % 50 % vit_p/adamw 10.0 4.0 25 % 25 % 50 %" in shown(record)
+    # Areas up to 10 points: (10 + 8.5) / 40 and (10 + 6) / 40.
+    assert "vit_c/adamw 12.5 1.5 25 % 50 % 50 % 0.46 vit_p/adamw 10.0 4.0 25 % 25 % 50 % 0.40" in text(record)
+    for arm in summary.arms:
+        (near,) = [item for item in arm.steepness.within if item.margin == 4.0]
+        low, high = near.interval
+        assert f"{share(near.lower)} [{100 * low:.0f}, {100 * high:.0f}]" in shown(record)
     assert "2 arms · 20 trials · 16 completed, 2 diverged, 2 pruned" in shown(record)
 
 

@@ -1,5 +1,6 @@
 """The report's text: complete, self-contained, safe whatever the names are."""
 
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,14 +53,24 @@ def test_everything_is_said(make_record: MakeRecord) -> None:
     assert "95 % simultaneous band (Dvoretzky–Kiefer–Wolfowitz), ± 28 percentage points" in page.text
     assert "best of n random draws, which is optimistic, not a seed-averaged peak" in page.text
     assert "training1 min 36 s" in page.text
+    assert "after Holm's correction over all 4 pairs" in page.text
     for text in ("How to read it.", "seed: 0", "0.1.0", "2.13.0", "1000 to 1023", "ValueError: <b>bad</b> image"):
         assert text in page.text
     assert page.text.index("beats") < page.text.index("How the errors are distributed")
     assert [attrs["id"] for tag, attrs in page.tags if attrs.get("class") == "figure"] == [
         "edf",
-        "scatter",
+        "stability-adamw",
+        "stability-sgd",
+        "best-of-n",
+        "divergence",
+        "map",
+        "importance",
         "convergence",
     ]
+    # Below the headline no caption goes without its counts.
+    for caption in html.split("<figcaption>")[1:]:
+        assert re.search(r"n = 24 random draws per arm; \d+ % of all draws diverged", caption)
+        assert "without a result" in caption.split("</figcaption>")[0]
     assert len(html.encode()) < 8_000_000
 
 
@@ -86,9 +97,8 @@ def test_names_are_text(make_record: MakeRecord) -> None:
     (verdict,) = summarize(record).model_verdicts
     assert f"{HOSTILE}/sgd" in verdict.sentence
     assert verdict.sentence in page.text
-    assert sum(tag == "script" for tag, _ in page.tags) == sum(
-        tag == "script" for tag, _ in Page(render_report(make_record())).tags
-    )
+    figures = sum(attrs.get("class") == "figure" for _, attrs in page.tags)
+    assert sum(tag == "script" for tag, _ in page.tags) == figures + 2
     assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
     assert "<script>alert" not in html
 
@@ -122,7 +132,8 @@ def test_one_arm_and_no_arm(make_record: MakeRecord) -> None:
 def test_many_verdicts_fold(make_record: MakeRecord) -> None:
     arms = [f"m{number:02d}/sgd" for number in range(7)]
     page = Page(render_report(make_record(arms, 3)))
-    assert sum(tag == "li" for tag, _ in page.tags) == 21
+    # 21 pairs, and a sentence on each arm.
+    assert sum(tag == "li" for tag, _ in page.tags) == 21 + 7
     assert "9 more" in page.text
 
 

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from dashboards import quiet_mlflow, tags, tracking
+from dashboards import quiet_mlflow, search, tags
 from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials, result_columns
 from dashboards.tracking import StudyNotFound, StudyRecord, StudyUnreadable, list_studies, read_study
 
@@ -134,7 +134,7 @@ def test_a_finished_study_comes_back_equal_to_the_bit(
     recorder: Recorder, study: StudyRecord, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = write(recorder, study)
-    monkeypatch.setattr(tracking, "PAGE", 5)
+    monkeypatch.setattr(search, "PAGE", 5)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         found = read_study(tracking_uri, "demo <study>")

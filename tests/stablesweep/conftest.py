@@ -5,10 +5,12 @@ the tests marked ``cluster`` slow.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from stablesweep.ray_session import ray_session
+from tests.mlflow_server import Server
 from tests.support import Ran, run_here, small_study
 
 
@@ -32,3 +34,25 @@ def ray_here() -> Iterator[None]:
 def small(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The small study, run once."""
     return run_here(small_study(), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One MLflow server for all tests of this process that want one; it takes seconds to start."""
+    server = Server(tmp_path_factory.mktemp("mlflow_server"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables, to be copied: making them takes seconds."""
+    from mlflow import MlflowClient
+
+    from dashboards import quiet_mlflow
+
+    path = tmp_path_factory.mktemp("empty_mlflow") / "empty.db"
+    with quiet_mlflow():
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path

@@ -20,13 +20,13 @@ from tests.support import Ran, run_here, start_command, wait_for_results
 
 pytestmark = pytest.mark.cluster
 
-ARMS = ["vit_c_micro/adamw", "vit_c_micro/sgd"]
+# One arm: each pack costs some 10 s of process starts. Arms side by side are in test_schedule.py, without Ray.
+ARMS = ["vit_c_micro/sgd"]
 STUDY: dict[str, Any] = {
     "name": "four",
     "dataset": {"name": "digits", "image_size": 16},
     "arms": ARMS,
     "space": {
-        "adamw": {"lr": {"log_uniform": [1e-4, 1e-1]}, "weight_decay": {"around": 0.1}},
         "sgd": {
             "lr": {"log_uniform": [1e-3, 1.0]},
             "weight_decay": {"around": 1e-4},
@@ -87,7 +87,7 @@ def test_every_phase_ran_and_every_trial_has_a_result(four: tuple[Ran, Any]) -> 
 
 def test_a_killed_search_repeats_no_suggestion(four: tuple[Ran, dict[str, dict[str, Any]]]) -> None:
     ran, before = four
-    assert 0 < len(before) < 16, "the kill came too early or too late to test anything"
+    assert 0 < len(before) < 8, "the kill came too early or too late to test anything"
     for arm in ARMS:
         now = {row["key"]: values(row) for row in rows(ran, "search", arm)}
         assert len({tuple(one.items()) for one in now.values()}) == 8

@@ -1,13 +1,5 @@
 """Publishing to a real MLflow server that goes away and comes back. No Ray."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -17,79 +9,18 @@ from dashboards import tags
 from dashboards.tracking import read_study
 from stablesweep.errors import LedgerError, TrackingError
 from stablesweep.ledger import to_trials, write_ledger
-from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import publish_all
-from stablesweep.trials import Trial
+from tests.mlflow_server import Server, story
 from tests.support import small_study
 
 
-class Server:
-    """An MLflow server process on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        give_up = time.monotonic() + 120
-        while time.monotonic() < give_up:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
-                    if answer.status == 200:
-                        return
-            except OSError:
-                time.sleep(0.3)
-        pytest.fail((self.folder / "server.log").read_text())
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(mlflow_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-def story(trial: Trial, epochs: int, status: str | None) -> list[Message]:
-    messages: list[Message] = [TrialStarted(key=trial.key, pack="p0", started=1_000_000.0)]
-    for number in range(1, epochs + 1):
-        error = 50.0 / number
-        messages.append(
-            EpochDone(key=trial.key, epoch=number, train_loss=1 / number, error=error, lr=0.1, seconds=0.25)
-        )
-    if status is not None:
-        final = 50.0 / epochs if status == "completed" else None
-        messages.append(
-            TrialEnded(
-                key=trial.key,
-                status=status,
-                error=final,
-                best_error=final,
-                epochs_done=epochs,
-                seconds=epochs / 4,
-                reason=None if status == "completed" else "why",
-            )
-        )
-    return messages
+    return mlflow_server
 
 
 def test_a_server_that_goes_away_loses_nothing_and_gets_nothing_twice(tmp_path: Path, server: Server) -> None:

@@ -1,0 +1,98 @@
+"""Figures as files: of the size that was promised, drawn by a real browser that asks nobody for anything."""
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from dashboards.edf import empirical_distribution
+from dashboards.export import NoBrowser, find_browser, publication, write_figures, write_pictures
+from dashboards.figures import edf_figure
+from dashboards.report import report_figures
+from dashboards.summary import summarize
+from dashboards.tracking import StudyRecord
+
+MakeRecord = Callable[..., StudyRecord]
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", content[16:24])
+    return int(width), int(height)
+
+
+def test_every_figure_in_every_format_at_seven_inches(chromium: str, make_record: MakeRecord, tmp_path: Path) -> None:
+    record = make_record(["vit_c/sgd", "vit_p/sgd"], 12)
+    names = list(report_figures(record, summarize(record)))
+    files = write_figures(record, tmp_path / "figures", ("png", "svg", "pdf"))
+    assert [file.name for file in files] == [f"{name}.{kind}" for name in names for kind in ("png", "svg", "pdf")]
+    assert "stability" in names
+    for name in names:
+        png, svg, pdf = (tmp_path / "figures" / f"{name}.{kind}" for kind in ("png", "svg", "pdf"))
+        width, height = png_size(png)
+        assert width == 7 * 300
+        root = ElementTree.parse(svg).getroot()
+        assert root.get("width") == str(7 * 96)
+        assert height / width == pytest.approx(float(root.get("height") or 0) / (7 * 96), rel=0.01)
+        box = re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", pdf.read_bytes())
+        assert box is not None
+        assert float(box.group(1)) == pytest.approx(7 * 72, abs=1)
+        # One page: a figure that is a little too high would spill over to a second one.
+        assert len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) == 1
+    assert sorted(tmp_path.joinpath("figures").iterdir()) == sorted(files)
+
+
+def test_text_is_nine_points_and_black_on_white(chromium: str, tmp_path: Path) -> None:
+    figure = edf_figure([empirical_distribution([1.0, 2.0, 4.0], arm="vit & co/sgd")])
+    (file,) = write_pictures({"edf": figure}, tmp_path, ("svg",))
+    svg = file.read_text(encoding="utf-8")
+    assert "font-size: 12px" in svg
+    assert set(re.findall(r"font-size: ([\d.]+)px", svg)) == {"12"}
+    assert "vit &amp; co/sgd (n 3, 0 % diverged)" in svg
+    assert "fill: rgb(255, 255, 255)" in svg
+
+
+def test_no_request_leaves_the_machine(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The browser writes down all its attempts; Debian's has a home page and updates that it asks for by itself.
+    log, wrapper = tmp_path / "net.json", tmp_path / "browser"
+    wrapper.write_text(f'#!/bin/sh\nexec "{chromium}" --log-net-log="{log}" "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(wrapper))
+    write_pictures({"edf": edf_figure([empirical_distribution([1.0], arm="a/sgd")])}, tmp_path, ("png",))
+    text = log.read_text(encoding="utf-8")
+    assert '"constants"' in text
+    assert set(re.findall(r'"address_list":\[([^]]*)\]', text)) <= {'"127.0.0.1:9"'}
+    # No name server was asked, and the page wanted nothing from elsewhere.
+    assert not re.findall(r'"address":"[^"]*:53"', text)
+    for wanted in ("mathjax", "plot.ly", "cdnjs"):
+        assert wanted not in text.lower()
+
+
+def test_nothing_to_show_writes_nothing(chromium: str, make_record: MakeRecord, tmp_path: Path) -> None:
+    assert write_figures(make_record(sampler="tpe"), tmp_path / "figures") == []
+
+
+def test_a_screens_figure_stays_as_it_was() -> None:
+    figure = edf_figure([empirical_distribution([1.0, 2.0], arm="a/sgd")])
+    before = figure.to_json()
+    assert publication(figure).layout.width == 672
+    assert figure.to_json() == before
+
+
+def test_without_a_browser_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    with pytest.raises(NoBrowser, match="no Chromium or Chrome is on PATH; install it"):
+        find_browser()
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nothing"))
+    with pytest.raises(NoBrowser, match="which is no program"):
+        write_pictures({}, tmp_path)
+
+
+def test_formats_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="formats: got 'gif', expected some of png, svg, pdf"):
+        write_pictures({}, tmp_path, ("gif",))
