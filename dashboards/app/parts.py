@@ -8,10 +8,9 @@ from dash import dcc, html
 from dashboards.app.address import Address
 from dashboards.app.listing import Page
 from dashboards.app.plots import CONFIG, PLAIN_CONFIG, fitted
-from dashboards.app.study import StudyData
+from dashboards.app.study import Drawn, StudyData
 from dashboards.colours import ArmStyle
 from dashboards.formats import counts, percent, setting
-from dashboards.report_figures import ShownFigure
 from dashboards.report_tables import Table
 from dashboards.tables import hyperparameters_of
 from dashboards.tags import STATUSES
@@ -100,7 +99,9 @@ def dot(style: ArmStyle | None) -> html.Span:
     return html.Span(className="dot", style={"background": style.colour})
 
 
-def figure(name: str, drawing: "Figure", label: str, caption: Any, *, brush: bool = False) -> html.Figure:
+def figure(
+    name: str, drawing: "Figure | dict[str, Any]", label: str, caption: Any, *, brush: bool = False
+) -> html.Figure:
     """A figure with its caption.
 
     Args:
@@ -111,9 +112,11 @@ def figure(name: str, drawing: "Figure", label: str, caption: Any, *, brush: boo
         brush: Whether a box can be drawn in it.
     """
     config: Any = CONFIG if brush else PLAIN_CONFIG
-    height = {"height": f"{drawing.layout.height}px"} if drawing.layout.height else {}
-    several = sum(1 for _ in drawing.select_xaxes()) > 1 and not brush
-    graph = dcc.Graph(id=name, figure=drawing, config=config, style=height, responsive=True)
+    content = drawing if isinstance(drawing, dict) else drawing.to_dict()
+    layout = content["layout"]
+    height = {"height": f"{layout['height']}px"} if layout.get("height") else {}
+    several = sum(part.startswith("xaxis") for part in layout) > 1 and not brush
+    graph = dcc.Graph(id=name, figure=content, config=config, style=height, responsive=True)
     return html.Figure(
         [
             html.Div(
@@ -132,14 +135,14 @@ def report_figures(study: StudyData, phase: str, names: Sequence[str], narrow: b
     shown = study.figures_so_far(phase)
     if shown is None:
         return [waiting(study, phase)]
-    return [_report_figure(shown[name], study, narrow) for name in names if name in shown]
+    return [_report_figure(name, shown[name], study, narrow) for name in names if name in shown]
 
 
-def _report_figure(shown: ShownFigure, study: StudyData, narrow: bool) -> html.Section:
+def _report_figure(name: str, shown: Drawn, study: StudyData, narrow: bool) -> html.Section:
     caption = [html.P([html.Strong(f"{about}. ") if about else "", text]) for about, text in shown.text.caption]
-    drawing = fitted(shown.figure, f"{study.record.study} {shown.name}", narrow=narrow)
+    drawing = fitted(shown.figure, f"{study.record.study} {name}", narrow=narrow)
     reading = [html.P(shown.text.reading, className="note")] if shown.text.reading else []
-    return html.Section([html.H2(shown.text.heading), figure(shown.name, drawing, shown.text.label, caption), *reading])
+    return html.Section([html.H2(shown.text.heading), figure(name, drawing, shown.text.label, caption), *reading])
 
 
 def table(content: Table, styles: Mapping[str, ArmStyle] | None = None, name: str | None = None) -> html.Div:

@@ -37,18 +37,16 @@ def brush_figure(
     sample: Sample,
     shown: Sequence[str],
     styles: Mapping[str, ArmStyle],
-    brush: Brush | None,
     *,
     stacked: bool,
     revision: str,
 ) -> "Figure":
-    """Error over lr, weight decay and their product, one dot a trial, with the brush.
+    """Error over lr, weight decay and their product, one dot a trial.
 
     Args:
         sample: The trials.
         shown: The arms that are drawn.
         styles: By arm.
-        brush: Drawn as Plotly's own selection.
         stacked: Panels one below the other, for a narrow screen.
         revision: Zoom is kept as long as this stays the same.
     """
@@ -70,7 +68,6 @@ def brush_figure(
         meta={"keys": sample.keys.tolist(), "panels": [panel.title for panel in panels]},
         newselection={"line": BOX},
         activeselection={"fillcolor": ACCENT, "opacity": 0.08},
-        selectionrevision=f"{revision} {brush}",
     )
     for place, panel in enumerate(panels):
         row, column = (place + 1, 1) if stacked else (1, place + 1)
@@ -88,14 +85,19 @@ def brush_figure(
         figure.add_hline(y=ceiling, line={"color": INK, "width": 1, "dash": "dot"}, opacity=0.6, layer="below")
         label = {"text": "× diverged", "x": 0, "xref": "x domain", "xanchor": "left", "yanchor": "bottom"}
         figure.add_annotation(**label, y=ceiling, yref="y", showarrow=False, font_size=12)
-    if brush is not None and brush.panel in [panel.title for panel in panels]:
-        place = [panel.title for panel in panels].index(brush.panel)
-        suffix = "" if place == 0 else str(place + 1)
-        box = {"x0": brush.x[0], "x1": brush.x[1], "y0": brush.y[0], "y1": brush.y[1]}
-        figure.update_layout(
-            selections=[{"type": "rect", "xref": f"x{suffix}", "yref": f"y{suffix}", "line": BOX, **box}]
-        )
     return figure
+
+
+def with_brush(figure: Mapping[str, Any], brush: Brush | None) -> dict[str, Any]:
+    """A copy of :func:`brush_figure`, as plain values, with the brush as Plotly's own selection."""
+    layout = figure["layout"] | {"selectionrevision": f"{figure['layout']['uirevision']} {brush}"}
+    panels = layout["meta"]["panels"]
+    if brush is not None and brush.panel in panels:
+        place = panels.index(brush.panel)
+        suffix = "" if place == 0 else str(place + 1)
+        box = {"x0": brush.x[0], "x1": brush.x[1], "y0": brush.y[0], "y1": brush.y[1], "line": BOX}
+        layout |= {"selections": [{"type": "rect", "xref": f"x{suffix}", "yref": f"y{suffix}", **box}]}
+    return {"data": figure["data"], "layout": layout}
 
 
 def _padded(values: Floats) -> Floats:
@@ -162,19 +164,12 @@ def _canvas(
     )
 
 
-def marked_edfs(
-    edfs: Sequence[Edf],
-    styles: Mapping[str, ArmStyle],
-    marks: Mapping[str, Floats],
-    *,
-    revision: str,
-) -> "Figure":
-    """The EDFs of one kind, error or delta, with a ring on the curve for each marked trial.
+def distribution_figure(edfs: Sequence[Edf], styles: Mapping[str, ArmStyle], *, revision: str) -> "Figure":
+    """The EDFs of one kind, error or delta.
 
     Args:
         edfs: One per arm, all of errors or all of deltas.
         styles: By arm.
-        marks: By arm, the finite errors (or deltas) of the marked trials.
         revision: Zoom is kept as long as this stays the same.
     """
     from plotly.subplots import make_subplots
@@ -192,13 +187,28 @@ def marked_edfs(
         figure.add_vline(x=0.0, line={"color": INK, "width": 1, "dash": "dot"}, opacity=0.6, layer="below")
         figure.update_xaxes(title_text="error minus the arm's reference, points")
     figure.update_yaxes(**share_axis("share of all draws"))
+    return figure
+
+
+def with_marks(
+    figure: Mapping[str, Any], edfs: Sequence[Edf], styles: Mapping[str, ArmStyle], marks: Mapping[str, Floats]
+) -> dict[str, Any]:
+    """A copy of :func:`distribution_figure`, as plain values, with a ring on the curve for each marked trial.
+
+    Args:
+        figure: The EDFs.
+        edfs: What it shows.
+        styles: By arm.
+        marks: By arm, the finite errors (or deltas) of the marked trials.
+    """
+    traces = []
     for edf in edfs:
         values = marks.get(edf.arm or "", np.array([]))
         if len(values):
             heights = np.searchsorted(edf.errors, values, side="right") / edf.n
             trace = _canvas(values, heights, styles[edf.arm or ""].colour, "ring", name=edf.arm or "", size=9)
-            figure.add_trace(trace.update(meta=trace.meta | {"marks": edf.arm}), row=1, col=1)
-    return figure
+            traces.append(trace.update(meta=trace.meta | {"marks": edf.arm}).to_plotly_json())
+    return {"data": [*figure["data"], *traces], "layout": figure["layout"]}
 
 
 def pair_figure(errors_a: Floats, errors_b: Floats, names: tuple[str, str], colours: tuple[str, str]) -> "Figure":
@@ -276,17 +286,15 @@ def curve_figure(epochs: Sequence[int], values: Sequence[float | None], title: s
     return figure
 
 
-def fitted(figure: "Figure", revision: str, *, narrow: bool) -> "Figure":
-    """A copy of a figure of the report that keeps its zoom, and on a narrow screen has a legend of one column."""
-    from plotly.graph_objects import Figure
-
-    copy = Figure(figure)
-    copy.update_layout(uirevision=revision, modebar=_MODEBAR, margin_t=28)
-    if narrow and copy.layout.showlegend:
-        entries = sum(1 for trace in copy.data if trace.name and trace.showlegend is not False)
-        height = (copy.layout.meta or {}).get("plot_height", 400) + 20 + 22 * entries
-        copy.update_layout(legend={"font": {"size": 11}, "itemwidth": 30, "entrywidth": 1000}, height=height)
-    return copy
+def fitted(figure: Mapping[str, Any], revision: str, *, narrow: bool) -> dict[str, Any]:
+    """A figure of the report that keeps its zoom, and on a narrow screen has a legend of one column."""
+    layout = dict(figure["layout"])
+    layout |= {"uirevision": revision, "modebar": _MODEBAR, "margin": {**layout.get("margin", {}), "t": 28}}
+    if narrow and layout.get("showlegend"):
+        entries = sum(1 for trace in figure["data"] if trace.get("name") and trace.get("showlegend") is not False)
+        layout["legend"] = {**layout.get("legend", {}), "font": {"size": 11}, "itemwidth": 30, "entrywidth": 1000}
+        layout["height"] = layout.get("meta", {}).get("plot_height", 400) + 20 + 22 * entries
+    return {"data": figure["data"], "layout": layout}
 
 
 _MODEBAR = {"bgcolor": "rgba(0, 0, 0, 0)", "color": "#8a93a3", "activecolor": ACCENT}

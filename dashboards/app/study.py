@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboards.app.address import Address, Brush
+from dashboards.captions import FigureText
 from dashboards.colours import ArmStyle, arm_styles
 from dashboards.delta import DeltaEdf, delta_edf
 from dashboards.edf import Edf, arm_edf
 from dashboards.points import ScatterPoints, scatter_points
-from dashboards.report_figures import ShownFigure, shown_figures
+from dashboards.report_figures import shown_figures
 from dashboards.selection import (
     STABILITY,
     Floats,
@@ -56,6 +57,15 @@ class Sample:
         return inside & np.isin(self.arms, np.array(shown, dtype=object))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Drawn:
+    """A figure of the report."""
+
+    figure: Mapping[str, Any]
+    """``data`` and ``layout`` as plain values; nobody changes them."""
+    text: FigureText
+
+
 class StudyData:
     """A record and what follows from it; safe to be asked by several threads."""
 
@@ -68,11 +78,12 @@ class StudyData:
         before: "StudyData | None" = None,
     ) -> None:
         self.record = record
-        self._before = before if before is None or before.is_useful else before._before
-        """An earlier reading of the study: what it has computed stands in until that of this one is there."""
+        self._is_outdated: bool = False
+        # An earlier reading of the study: what it has computed stands in until that of this one is there.
+        self._before: StudyData | None = before
         if before is not None:
             before._is_outdated = True
-        self._is_outdated = False
+            self._before = before if before.is_useful else before._before
         self.generation = generation
         self.notes = notes
         """What reading the study warned about."""
@@ -135,19 +146,18 @@ class StudyData:
         """The study in numbers; takes seconds where there are many trials."""
         return self.once(("summary", phase), lambda: summarize(self.record, phase))
 
-    def report_figures(self, phase: str) -> dict[str, ShownFigure]:
+    def report_figures(self, phase: str) -> dict[str, Drawn]:
         """The figures of the report by name; takes seconds where there are many trials."""
-        make = partial(shown_figures, self.record, self.summary(phase))
-        return self.once(("figures", phase), lambda: {shown.name: shown for shown in make()})
+        return self.once(("figures", phase), lambda: _drawn(self.record, self.summary(phase)))
 
     def summary_so_far(self, phase: str) -> StudySummary | None:
         """:meth:`summary` if it is there already; if it is not, a thread computes it from now on."""
         found: StudySummary | None = self._so_far("summary", phase)
         return found
 
-    def figures_so_far(self, phase: str) -> dict[str, ShownFigure] | None:
+    def figures_so_far(self, phase: str) -> dict[str, Drawn] | None:
         """:meth:`report_figures` in the same way."""
-        found: dict[str, ShownFigure] | None = self._so_far("figures", phase)
+        found: dict[str, Drawn] | None = self._so_far("figures", phase)
         return found
 
     def error(self, phase: str) -> str:
@@ -225,6 +235,13 @@ class StudyData:
                     self._values[name] = value
             found: Value = self._values[name]
             return found
+
+
+def _drawn(record: StudyRecord, summary: StudySummary) -> dict[str, Drawn]:
+    # As plain values: two threads that copy one of Plotly's figures at a time get each other's half-made ones.
+    return {
+        shown.name: Drawn(figure=shown.figure.to_dict(), text=shown.text) for shown in shown_figures(record, summary)
+    }
 
 
 def _sample(trials: pa.Table, phase: str) -> Sample:

@@ -195,7 +195,9 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
 ) -> None:
     record = make_record(study="quickstart")
     page.goto(f"{shelf.url}?study=quickstart")
-    page.wait_for_selector("#sample, #listed")
+    # Until everything is computed the page is made anew, which would end a drag.
+    page.locator("h2", has_text="Errors of each arm").wait_for()
+    page.wait_for_timeout(300)
     drag(page, place_of(page, 0, 0.08, 64.0), place_of(page, 0, 2.5, 12.0))
     page.wait_for_selector("#brushed")
     address = query(page)

@@ -262,12 +262,18 @@ def test_asking_never_waits_for_a_slow_server(make_record: MakeRecord) -> None:
 
 
 def test_each_value_is_computed_once_whoever_asks(make_record: MakeRecord) -> None:
-    study, calls = StudyData(make_record(draws=2)), []
+    study = StudyData(make_record(draws=2))
+    calls: list[int] = []
     barrier = threading.Barrier(8)
+
+    def compute() -> int:
+        time.sleep(0.01)
+        calls.append(1)
+        return 1
 
     def ask() -> None:
         barrier.wait()
-        study.once("x", lambda: calls.append(1) or time.sleep(0.01))
+        study.once("x", compute)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

@@ -273,18 +273,18 @@ def snapshot(tracking_uri: str, tmp_path: Path) -> Snapshot:
     return Snapshot(tracking_uri, "demo", tmp_path / "copies")
 
 
-@pytest.mark.parametrize("study", ["one", "two", "a/b <i>three</i>"])
+@pytest.mark.parametrize("study", ["one", "a/b <i>three</i>"])
 def test_equal_to_a_full_read_after_every_step(tracking_uri: str, tmp_path: Path, study: str) -> None:
-    random_history(tracking_uri, tracking_uri, tmp_path, study, steps=30)
+    random_history(tracking_uri, tracking_uri, tmp_path, study, steps=20)
 
 
 def test_a_study_without_numbers_is_read_in_full(tracking_uri: str, tmp_path: Path) -> None:
-    random_history(tracking_uri, tracking_uri, tmp_path, "older version", steps=12, numbered=False)
+    random_history(tracking_uri, tracking_uri, tmp_path, "older version", steps=8, numbered=False)
 
 
 def test_small_pages(tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "PAGE", 2)
-    random_history(tracking_uri, tracking_uri, tmp_path, "pages", steps=15)
+    random_history(tracking_uri, tracking_uri, tmp_path, "pages", steps=10)
 
 
 @contextmanager
@@ -588,7 +588,7 @@ def _refresh_often(uri: str, folder: str, times: int) -> None:
 def test_two_processes_at_once(rounds: Rounds, snapshot: Snapshot, tracking_uri: str, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     others = [
-        context.Process(target=_refresh_often, args=(tracking_uri, str(tmp_path / "copies"), 8)) for _ in range(2)
+        context.Process(target=_refresh_often, args=(tracking_uri, str(tmp_path / "copies"), 4)) for _ in range(2)
     ]
     for process in others:
         process.start()

@@ -115,9 +115,30 @@
     go(`?${values}`, false);
   };
 
+  // Dash makes a graph anew when what is around it changes; the reader's zoom outlives that as long as the figure's
+  // revision is the same.
+  const zooms = new Map();
+  const remember = (graph, changes) => {
+    const revision = graph._fullLayout.uirevision;
+    const kept = zooms.get(revision) || {};
+    for (const [name, value] of Object.entries(changes)) {
+      const axis = /^([xy]axis\d*)\.(range|autorange)/.exec(name);
+      if (!axis) continue;
+      if (axis[2] === "autorange") delete kept[`${axis[1]}.range`];
+      else kept[`${axis[1]}.range`] = [...graph._fullLayout[axis[1]].range];
+    }
+    zooms.set(revision, kept);
+  };
+  const restore = (graph) => {
+    const kept = zooms.get(graph._fullLayout.uirevision);
+    if (kept && Object.keys(kept).length && window.Plotly) window.Plotly.relayout(graph, { ...kept });
+  };
+
   const adopt = (graph) => {
-    if (graph.dataset.adopted || typeof graph.on !== "function") return;
+    if (graph.dataset.adopted || typeof graph.on !== "function" || !graph._fullLayout) return;
     graph.dataset.adopted = "yes";
+    restore(graph);
+    graph.on("plotly_relayout", (changes) => remember(graph, changes));
     for (const name of ["plotly_afterplot", "plotly_relayout", "plotly_relayouting"]) graph.on(name, () => draw(graph));
     graph.on("plotly_selected", (event) => brush(graph, event));
     graph.on("plotly_deselect", () => brush(graph, null));

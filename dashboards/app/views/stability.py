@@ -23,7 +23,7 @@ from dashboards.app.parts import (
     trial_table,
     waiting,
 )
-from dashboards.app.plots import brush_figure, marked_edfs
+from dashboards.app.plots import brush_figure, distribution_figure, with_brush, with_marks
 from dashboards.app.study import Sample, StudyData
 from dashboards.delta import references_in_words
 from dashboards.edf import Edf
@@ -46,9 +46,12 @@ def render(study: StudyData, address: Address, narrow: bool) -> Parts:
         counts_caption(study, phase, shown),
         " One dot is one trial, a cross along the top one that diverged. Draw a box to mark trials in the distributions and list them; click a dot to open it.",
     ]
-    scatter = brush_figure(
-        sample, shown, study.styles, address.brush, stacked=narrow, revision=f"{study.record.study} {phase} {narrow}"
+    revision = f"{study.record.study} {phase} {narrow}"
+    base = study.once(
+        ("scatter", phase, shown, narrow),
+        lambda: brush_figure(sample, shown, study.styles, stacked=narrow, revision=revision).to_dict(),
     )
+    scatter = with_brush(base, address.brush)
     return [
         html.Div([*phase_switches(study, address), arm_switches(study, address)], className="controls"),
         *_verdicts(study, phase, shown),
@@ -116,12 +119,13 @@ def distributions(study: StudyData, address: Address, narrow: bool) -> Parts:
     edfs: Sequence[Edf] = deltas if delta else [edf for arm, edf in study.edfs(phase).items() if arm in shown]
     references = {edf.arm: edf.reference.value or 0.0 for edf in deltas}
     marks = _marks(study.sample(phase), address, shown)
-    drawing = marked_edfs(
-        edfs,
-        study.styles,
-        {arm: errors - references.get(arm, 0.0) for arm, errors in marks.items()},
-        revision=f"{study.record.study} {phase} {address.axis}",
+    revision = f"{study.record.study} {phase} {address.axis}"
+    base = study.once(
+        ("edf figure", phase, shown, address.axis),
+        lambda: distribution_figure(edfs, study.styles, revision=revision).to_dict(),
     )
+    shifted = {arm: errors - references.get(arm, 0.0) for arm, errors in marks.items()}
+    drawing = with_marks(base, edfs, study.styles, shifted)
     width = max((edf.half_width for edf in edfs), default=0.0)
     missing = any(edf.n_missing for edf in edfs)
     caption = [

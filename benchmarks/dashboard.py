@@ -1,0 +1,136 @@
+"""How long each interaction with the web app takes in a browser, 10,000 trials: ``python benchmarks/dashboard.py``.
+
+Prints Markdown rows. Needs Chromium on PATH; run it on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from playwright.sync_api import Page, sync_playwright
+
+from dashboards.app.application import create_app
+from dashboards.app.server import make_server
+from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
+from dashboards.tracking import StudyRecord
+
+ARMS = ("vit_c/adamw", "vit_c/sgd", "vit_p/adamw", "vit_p/sgd")
+EPOCHS = 50
+
+
+class Study:
+    """One made-up study."""
+
+    def __init__(self, trials: int) -> None:
+        self.record = made_up(trials)
+
+    def names(self) -> list[str]:
+        """Its name."""
+        return [self.record.study]
+
+    def read(self, names: Sequence[str]) -> StudyRecord:
+        """The study."""
+        return self.record
+
+
+def made_up(trials: int) -> StudyRecord:
+    """A finished study: errors grow with the distance from a good learning rate, one arm in four diverges at high ones."""
+    generator = np.random.default_rng(0)
+    units = generator.random((trials // len(ARMS), 2))
+    rows, records = [], {}
+    for arm in ARMS:
+        model, _, optimizer = arm.partition("/")
+        for draw, (first, second) in enumerate(units):
+            key = f"stability/{arm}/{draw:06d}/0"
+            values = {"lr": 1e-4 * 32**first, "weight_decay": 1e-2 * 32**second, "unit_lr": first}
+            names = {"key": key, "study": "made up", "phase": "stability", "arm": arm, "model": model}
+            names |= {"optimizer": optimizer, "sampler": "random", "unit_weight_decay": second}
+            rows.append(names | values | {"draw": draw, "seed": draw, "epochs": EPOCHS})
+            error = 8.0 + 60 * abs(first - 0.6) + abs(generator.normal(0, 2.0))
+            if arm == ARMS[-1] and first > 0.8:
+                records[key] = TrialRecord(status="diverged", reason="loss is not finite")
+            else:
+                records[key] = TrialRecord(status="completed", error=error, best_error=error, epochs_done=EPOCHS)
+    ledger = pa.Table.from_pylist(rows)
+    ledger = ledger.replace_schema_metadata({"stablesweep.hyperparameters": json.dumps(["lr", "weight_decay"])})
+    keys = np.repeat(sorted(records), EPOCHS)
+    epochs = np.tile(np.arange(1, EPOCHS + 1), len(records))
+    curve = 10 + 80 * np.exp(-epochs / 10)
+    curves = {"key": keys, "epoch": epochs, "train_loss": curve / 40, "error": curve}
+    return StudyRecord(
+        study="made up",
+        trials=build_trials(ledger, records),
+        curves=pa.table(curves, schema=CURVES_SCHEMA),
+        timing={},
+        study_yaml="",
+        experiment_id="1",
+        study_run_id="run",
+        tracking_uri="sqlite:///mlflow.db",
+    )
+
+
+def measure(page: Page, url: str) -> dict[str, float]:
+    """Seconds by interaction, each until the result is drawn."""
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, act: Callable[[], object], done: str) -> None:
+        began = time.perf_counter()
+        act()
+        while not page.evaluate(done):
+            page.wait_for_timeout(10)
+        seconds[name] = time.perf_counter() - began
+
+    def has(text: str) -> str:
+        return f"document.querySelector('main')?.innerText.includes({text!r}) ?? false"
+
+    drawn = "document.querySelector('#edf .js-plotly-plot')?._fullLayout !== undefined"
+    timed("first page", lambda: page.goto(f"{url}?study=made+up"), drawn)
+    timed("verdicts there (computed meanwhile)", lambda: None, has("Errors of each arm"))
+    page.wait_for_timeout(3000)
+    box = page.locator("#scatter .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 260, steps=5)
+    timed("brush", page.mouse.up, has("trials marked"))
+    timed("clear the brush", page.get_by_text("Clear the box").click, has("Nothing is marked."))
+    timed("order the list", page.locator("#trials th a", has_text="lr").first.click, has("lr ↑"))
+    timed("next page", page.get_by_text("next →").click, has("page 2 of"))
+    timed("hide an arm", page.locator(".controls .switch", has_text="vit_p/sgd").click, has("7500 in all"))
+    for tab, text in (
+        ("Comparison", "Draw by draw"),
+        ("Leaderboard", "Best of n"),
+        ("Length", "How fast the errors fall"),
+    ):
+        timed(tab, page.locator(".tabs a", has_text=tab).click, has(text))
+    timed("Trials", page.locator(".tabs a", has_text="Trials").click, has("trials of the arms"))
+    timed("one trial", page.locator("#trials a", has_text="000003").first.click, has("Hyperparameters"))
+    timed("Stability", page.locator(".tabs a", has_text="Stability").click, drawn)
+    timed("Progress", page.locator(".tabs a", has_text="Progress").click, has("have ended"))
+    return seconds
+
+
+def main() -> None:
+    """Serve the study, drive a browser, print the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    trials = parser.parse_args().trials
+    server = make_server(create_app("sqlite:///mlflow.db", source=Study(trials)), "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(120_000)
+        for name, seconds in measure(page, f"http://127.0.0.1:{server.port}/").items():
+            print(f"| {trials} trials | {name} | {seconds:.2f} s |")
+        browser.close()
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    main()
