@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from dashboards.app.application import create_app
 from dashboards.app.server import make_server
 from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 ARMS = ("vit_c/adamw", "vit_c/sgd", "vit_p/adamw", "vit_p/sgd")
 EPOCHS = 50

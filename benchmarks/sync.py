@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from dashboards import quiet_mlflow, tags
-from dashboards.snapshot import Snapshot
 from dashboards.tables import CURVES_SCHEMA
+from dashboards.tracking.snapshot import Snapshot
 
 STUDY = "synthetic"
 ARMS = tuple(f"{model}/{optimizer}" for model in ("vit_c", "vit_p", "cnn") for optimizer in ("adamw", "sgd"))

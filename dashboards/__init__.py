@@ -1,23 +1,36 @@
-"""What a study's trials say: MLflow to Arrow, distributions of errors, comparisons, figures, report.
+"""What a study's trials say: MLflow to Arrow, distributions of errors, comparisons, figures, report, web app.
 
 Needs nothing but a tracking URI and a study's name; loads neither torch nor ray. Everything here is imported when it
-is first used, so that importing the package costs nothing. Functions that are called as their module (``centres``,
-``compare``, ``convergence``, ``leaderboard``, ``lengths``, ``optimizer_gap``, ``peak``) are not here: a package has one
-attribute of a name, and importing the module would replace the function. Write ``from dashboards.compare import compare``.
+is first used, so that importing the package costs nothing.
+
+| package | what it does |
+|---|---|
+| ``tracking`` | reads a study from MLflow, in full or by what changed |
+| ``imports`` | reads results of other tools |
+| ``statistics`` | distributions, comparisons, gaps, leaderboards |
+| ``space`` | best regions, divergence, importance, maps of the search space |
+| ``figures`` | draws what was computed, in Plotly or as a picture |
+| ``report`` | the HTML file |
+| ``app`` | the web app |
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboards.colours import ArmStyle, arm_styles
-    from dashboards.compare import Comparison, verdicts
-    from dashboards.connection import TrackingUnreachable, quiet_mlflow
-    from dashboards.delta import DeltaEdf, Reference, delta_edf, reference_error
-    from dashboards.edf import Edf, arm_edf, dkw_half_width, empirical_distribution
-    from dashboards.figures import convergence_figure, edf_figure, scatter_figure
-    from dashboards.report import render_report, write_report
+    from dashboards.figures import best_of_n_figure, convergence_figure, edf_figure, scatter_figure, stability_figure
+    from dashboards.figures.colours import ArmStyle, arm_styles
+    from dashboards.figures.export import NoBrowser, write_figures
+    from dashboards.filters import filtered
+    from dashboards.report.page import render_report, write_report
     from dashboards.selection import arms_of
+    from dashboards.statistics.compare import Comparison, Verdict, verdicts
+    from dashboards.statistics.delta import DeltaEdf, Reference, delta_edf, reference_error
+    from dashboards.statistics.edf import Edf, arm_edf, dkw_half_width, empirical_distribution
+    from dashboards.statistics.edfs import Edfs, every_edf
+    from dashboards.statistics.steepness import Steepness, steepness_table
+    from dashboards.statistics.unpaired import UnpairedComparison, compare_unpaired
+    from dashboards.studies import Studies
     from dashboards.summary import StudySummary, render_summary, summarize
     from dashboards.tables import (
         CURVES_SCHEMA,
@@ -28,43 +41,59 @@ if TYPE_CHECKING:
         trials_schema,
         write_table,
     )
-    from dashboards.tracking import StudyNotFound, StudyRecord, StudyUnreadable, list_studies, read_study
+    from dashboards.tracking.connection import TrackingUnreachable, quiet_mlflow
+    from dashboards.tracking.snapshot import Snapshot
+    from dashboards.tracking.study import StudyNotFound, StudyRecord, StudyUnreadable, list_studies, read_study
 
 _HOMES = {
-    "ArmStyle": "colours",
+    "ArmStyle": "figures.colours",
     "CURVES_SCHEMA": "tables",
-    "Comparison": "compare",
-    "DeltaEdf": "delta",
-    "Edf": "edf",
-    "Reference": "delta",
-    "StudyNotFound": "tracking",
-    "StudyRecord": "tracking",
+    "Comparison": "statistics.compare",
+    "DeltaEdf": "statistics.delta",
+    "Edf": "statistics.edf",
+    "Edfs": "statistics.edfs",
+    "NoBrowser": "figures.export",
+    "Reference": "statistics.delta",
+    "Snapshot": "tracking.snapshot",
+    "Steepness": "statistics.steepness",
+    "Studies": "studies",
+    "StudyNotFound": "tracking.study",
+    "StudyRecord": "tracking.study",
     "StudySummary": "summary",
-    "StudyUnreadable": "tracking",
-    "TrackingUnreachable": "connection",
+    "StudyUnreadable": "tracking.study",
+    "TrackingUnreachable": "tracking.connection",
     "TrialRecord": "tables",
-    "arm_edf": "edf",
-    "arm_styles": "colours",
+    "UnpairedComparison": "statistics.unpaired",
+    "Verdict": "statistics.compare",
+    "arm_edf": "statistics.edf",
+    "arm_styles": "figures.colours",
     "arms_of": "selection",
+    "best_of_n_figure": "figures",
     "build_trials": "tables",
+    "compare_unpaired": "statistics.unpaired",
     "convergence_figure": "figures",
-    "delta_edf": "delta",
-    "dkw_half_width": "edf",
+    "delta_edf": "statistics.delta",
+    "dkw_half_width": "statistics.edf",
     "edf_figure": "figures",
-    "empirical_distribution": "edf",
+    "empirical_distribution": "statistics.edf",
+    "every_edf": "statistics.edfs",
+    "filtered": "filters",
     "hyperparameters_of": "tables",
-    "list_studies": "tracking",
-    "quiet_mlflow": "connection",
-    "read_study": "tracking",
-    "reference_error": "delta",
-    "render_report": "report",
+    "list_studies": "tracking.study",
+    "quiet_mlflow": "tracking.connection",
+    "read_study": "tracking.study",
+    "reference_error": "statistics.delta",
+    "render_report": "report.page",
     "render_summary": "summary",
     "result_columns": "tables",
     "scatter_figure": "figures",
+    "stability_figure": "figures",
+    "steepness_table": "statistics.steepness",
     "summarize": "summary",
     "trials_schema": "tables",
-    "verdicts": "compare",
-    "write_report": "report",
+    "verdicts": "statistics.compare",
+    "write_figures": "figures.export",
+    "write_report": "report.page",
     "write_table": "tables",
 }
 
@@ -74,22 +103,33 @@ __all__ = [
     "Comparison",
     "DeltaEdf",
     "Edf",
+    "Edfs",
+    "NoBrowser",
     "Reference",
+    "Snapshot",
+    "Steepness",
+    "Studies",
     "StudyNotFound",
     "StudyRecord",
     "StudySummary",
     "StudyUnreadable",
     "TrackingUnreachable",
     "TrialRecord",
+    "UnpairedComparison",
+    "Verdict",
     "arm_edf",
     "arm_styles",
     "arms_of",
+    "best_of_n_figure",
     "build_trials",
+    "compare_unpaired",
     "convergence_figure",
     "delta_edf",
     "dkw_half_width",
     "edf_figure",
     "empirical_distribution",
+    "every_edf",
+    "filtered",
     "hyperparameters_of",
     "list_studies",
     "quiet_mlflow",
@@ -99,9 +139,12 @@ __all__ = [
     "render_summary",
     "result_columns",
     "scatter_figure",
+    "stability_figure",
+    "steepness_table",
     "summarize",
     "trials_schema",
     "verdicts",
+    "write_figures",
     "write_report",
     "write_table",
 ]

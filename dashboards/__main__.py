@@ -66,7 +66,7 @@ def report(
     study: str, studies: "Studies", out: Path, more: Sequence[str], where: Sequence[str], published: bool
 ) -> None:
     """Write STUDY's report, one self-contained HTML file, and print its summary."""
-    from dashboards.report import write_report
+    from dashboards.report.page import write_report
     from dashboards.summary import render_summary, summarize
 
     with one_sentence():

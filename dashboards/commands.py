@@ -84,7 +84,7 @@ def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:
         study: str, studies: "Studies", out: Path, formats: Sequence[str], more: Sequence[str], where: Sequence[str]
     ) -> None:
         """Write each figure of STUDY's report at publication size. Needs a Chrome or Chromium."""
-        from dashboards.export import write_figures
+        from dashboards.figures.export import write_figures
 
         with one_sentence():
             written = write_figures(studies.read([study, *more], where), out, formats=formats)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboards.tables import hyperparameters_of
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 INPUTS = ("study", "phase", "arm", "model", "optimizer", "draw", "seed", "sampler", "epochs", "key")
 """The fixed columns that a condition may be on; the hyperparameters are the others."""

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from dashboards.selection import NON_ADAPTIVE_SAMPLERS
 from dashboards.tables import hyperparameters_of, trials_schema
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 if TYPE_CHECKING:
-    from dashboards.costs import ArmCost
+    from dashboards.statistics.costs import ArmCost
 
 
 def merge(records: Sequence[StudyRecord], name: str | None = None) -> StudyRecord:

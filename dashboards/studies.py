@@ -8,8 +8,8 @@ from pathlib import Path
 from dashboards.filters import filtered
 from dashboards.imports import list_imports, load_import
 from dashboards.merge import merge
-from dashboards.snapshot import Snapshot, default_folder
-from dashboards.tracking import StudyNotFound, StudyRecord, TrackingUnreachable, list_studies, read_study
+from dashboards.tracking.snapshot import Snapshot, default_folder
+from dashboards.tracking.study import StudyNotFound, StudyRecord, TrackingUnreachable, list_studies, read_study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

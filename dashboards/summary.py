@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards.best_of_n import best_of_n
-from dashboards.centres import centres
-from dashboards.compare import Verdict, verdicts
-from dashboards.delta import DeltaEdf, delta_edf
-from dashboards.diagnostics import SpaceDiagnostics, diagnose
-from dashboards.edf import Edf, arm_edf
 from dashboards.formats import counts
-from dashboards.leaderboard import leaderboard
-from dashboards.lengths import lengths
-from dashboards.optimizer_gap import optimizer_gap, optimizer_gap_by_length
-from dashboards.peak import peak
 from dashboards.selection import PEAK, STABILITY, ArmName, arms_of, other_trials, stability_trials
-from dashboards.steepness import Steepness, steepness
+from dashboards.space.diagnostics import SpaceDiagnostics, diagnose
+from dashboards.statistics.best_of_n import best_of_n
+from dashboards.statistics.centres import centres
+from dashboards.statistics.compare import Verdict, verdicts
+from dashboards.statistics.delta import DeltaEdf, delta_edf
+from dashboards.statistics.edf import Edf, arm_edf
+from dashboards.statistics.leaderboard import leaderboard
+from dashboards.statistics.lengths import lengths
+from dashboards.statistics.optimizer_gap import optimizer_gap, optimizer_gap_by_length
+from dashboards.statistics.peak import peak
+from dashboards.statistics.steepness import Steepness, steepness
 from dashboards.tables import hyperparameters_of
 from dashboards.terminal import render_summary
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 __all__ = ["ArmSummary", "StudySummary", "render_summary", "summarize"]
 
@@ -62,18 +62,18 @@ class StudySummary:
     """Each pair of optimizers on the same model. The p-values of both kinds are corrected together."""
     optimizer_gap: pa.Table
     optimizer_gap_by_length: pa.Table
-    """Of given settings; see :func:`dashboards.optimizer_gap.optimizer_gap_by_length`."""
+    """Of given settings; see :func:`dashboards.statistics.optimizer_gap.optimizer_gap_by_length`."""
     leaderboard: pa.Table
     hyperparameters: tuple[str, ...]
     lengths: pa.Table
     """Errors by training length of the trials with a given setting, but those of phase ``peak``; see
-    :func:`dashboards.lengths.lengths`."""
+    :func:`dashboards.statistics.lengths.lengths`."""
     peak: pa.Table
-    """The leaderboard of phase ``peak``; see :func:`dashboards.peak.peak`."""
+    """The leaderboard of phase ``peak``; see :func:`dashboards.statistics.peak.peak`."""
     centres: pa.Table
-    """The best setting of each arm that phase ``search`` found; see :func:`dashboards.centres.centres`."""
+    """The best setting of each arm that phase ``search`` found; see :func:`dashboards.statistics.centres.centres`."""
     best_of_n: pa.Table
-    """The lowest error of n draws; see :func:`dashboards.best_of_n.best_of_n`."""
+    """The lowest error of n draws; see :func:`dashboards.statistics.best_of_n.best_of_n`."""
     space: SpaceDiagnostics
     """Where in the space good settings lie, and where training diverges."""
     others: Mapping[str, int]

@@ -1,6 +1,6 @@
 """Names of the tags, parameters, metrics and artifacts that a study has in MLflow.
 
-The recorder writes them and :mod:`dashboards.tracking` reads them: this module is their one definition.
+The recorder writes them and :mod:`dashboards.tracking.study` reads them: this module is their one definition.
 
 In MLflow a study is one experiment of the study's name. It holds one *study run*; under it one *arm run* for each
 phase and arm; under that one *trial run* for each trial that has started. A trial run carries every hyperparameter as

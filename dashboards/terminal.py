@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dashboards.columns import setting_columns
-from dashboards.delta import references_in_words
-from dashboards.edf import Edf
 from dashboards.formats import bounded, counts, duration, elided, interval, percent, setting, share
-from dashboards.leaderboard import MARGINS
+from dashboards.statistics.delta import references_in_words
+from dashboards.statistics.edf import Edf
+from dashboards.statistics.leaderboard import MARGINS
 
 if TYPE_CHECKING:
     from dashboards.summary import StudySummary

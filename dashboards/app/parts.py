@@ -9,9 +9,9 @@ from dashboards.app.address import Address
 from dashboards.app.listing import Page
 from dashboards.app.plots import CONFIG, PLAIN_CONFIG, fitted
 from dashboards.app.study import Drawn, StudyData
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.formats import counts, percent, setting
-from dashboards.report_tables import Table
+from dashboards.report.tables import Table
 from dashboards.tables import hyperparameters_of
 from dashboards.tags import STATUSES
 

@@ -9,15 +9,15 @@ import numpy.typing as npt
 
 from dashboards.app.address import Brush
 from dashboards.app.study import Sample
-from dashboards.colours import ArmStyle
-from dashboards.delta import DeltaEdf
-from dashboards.edf import Edf
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.edfs import add_edfs, share_axis
 from dashboards.figures.layout import FONT, INK, axis, logarithmic
+from dashboards.figures.points import Panel
+from dashboards.figures.windows import delta_window, error_window
 from dashboards.formats import plot_text
-from dashboards.points import Panel
 from dashboards.selection import Floats
-from dashboards.windows import delta_window, error_window
+from dashboards.statistics.delta import DeltaEdf
+from dashboards.statistics.edf import Edf
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

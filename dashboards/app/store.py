@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dashboards.app.study import StudyData
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 WATCHED_S = 60.0
 """A study is read again as long as a page asked for it in the last so many seconds."""

@@ -12,12 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboards.app.address import Address, Brush
-from dashboards.captions import FigureText
-from dashboards.colours import ArmStyle, arm_styles
-from dashboards.delta import DeltaEdf, delta_edf
-from dashboards.edf import Edf, arm_edf
-from dashboards.points import ScatterPoints, scatter_points
-from dashboards.report_figures import shown_figures
+from dashboards.figures.colours import ArmStyle, arm_styles
+from dashboards.figures.points import ScatterPoints, scatter_points
+from dashboards.report.captions import FigureText
+from dashboards.report.figures import shown_figures
 from dashboards.selection import (
     STABILITY,
     Floats,
@@ -27,8 +25,10 @@ from dashboards.selection import (
     other_trials,
     stability_trials,
 )
+from dashboards.statistics.delta import DeltaEdf, delta_edf
+from dashboards.statistics.edf import Edf, arm_edf
 from dashboards.summary import StudySummary, summarize
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 Value = TypeVar("Value")
 _COMPUTING = threading.Lock()

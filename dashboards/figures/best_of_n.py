@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.columns import Columns, columns_by_arm
 from dashboards.figures.layout import axis, band_opacity, base_layout, completed_styles, powers_of_two, short_names
 from dashboards.formats import plot_text
@@ -23,7 +23,7 @@ def best_of_n_figure(table: pa.Table, styles: Mapping[str, ArmStyle] | None = No
     """The median of the best error of n draws over n; shaded: its middle half.
 
     Args:
-        table: From :func:`dashboards.best_of_n.best_of_n`; where a quantile is null the line has a gap.
+        table: From :func:`dashboards.statistics.best_of_n.best_of_n`; where a quantile is null the line has a gap.
         styles: By arm; made from the arms of ``table`` if not given.
     """
     from plotly.graph_objects import Figure, Scatter

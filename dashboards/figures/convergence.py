@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.columns import columns_by_arm
 from dashboards.figures.layout import axis, band_opacity, base_layout, completed_styles, short_names
 from dashboards.formats import plot_text
@@ -18,7 +18,7 @@ def convergence_figure(table: pa.Table, styles: Mapping[str, ArmStyle] | None = 
     """Median error over the epochs for each arm, the middle 80 % of its trials shaded.
 
     Args:
-        table: From :func:`dashboards.convergence.convergence`.
+        table: From :func:`dashboards.statistics.convergence.convergence`.
         styles: By arm; made from the arms of ``table`` if not given.
     """
     from plotly.graph_objects import Figure, Scatter

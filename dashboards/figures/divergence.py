@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.columns import columns_by_arm
 from dashboards.figures.layout import axis, base_layout, completed_styles, logarithmic, short_names
 from dashboards.figures.length import error_bars
@@ -22,7 +22,7 @@ def divergence_figure(table: pa.Table, styles: Mapping[str, ArmStyle] | None = N
     """Share of the draws that diverged in each bin of a hyperparameter, with intervals.
 
     Args:
-        table: From :func:`dashboards.divergence.diverged_shares`; a bin without draws is not drawn.
+        table: From :func:`dashboards.space.divergence.diverged_shares`; a bin without draws is not drawn.
         styles: By arm; made from the arms of ``table`` if not given.
         name: The hyperparameter that ``low`` and ``high`` are values of.
     """

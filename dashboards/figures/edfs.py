@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dashboards.colours import ArmStyle
-from dashboards.delta import DeltaEdf
-from dashboards.edf import Edf, EdfOutline
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.layout import INK, axis, band_opacity, base_layout, completed_styles, short_names
+from dashboards.figures.windows import Window, delta_window, error_window
 from dashboards.formats import plot_text, share
-from dashboards.windows import Window, delta_window, error_window
+from dashboards.statistics.delta import DeltaEdf
+from dashboards.statistics.edf import Edf, EdfOutline
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -19,7 +19,7 @@ def edf_figure(
 ) -> "Figure":
     """The EDFs as exact step functions, each with its simultaneous band; the delta EDFs, where given, to their right.
 
-    The delta panel opens on the range that :func:`dashboards.windows.delta_window` picks; a double-click shows all.
+    The delta panel opens on the range that :func:`dashboards.figures.windows.delta_window` picks; a double-click shows all.
 
     Args:
         edfs: One per arm; a label is needed to tell them apart.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.layout import axis, base_layout, completed_styles, short_names
 from dashboards.formats import plot_text
 
@@ -20,7 +20,7 @@ def importance_figure(
     """Bars: the share of the error's variation that each hyperparameter explains, per arm.
 
     Args:
-        importances: By arm, then by hyperparameter, from :func:`dashboards.importance.importances`.
+        importances: By arm, then by hyperparameter, from :func:`dashboards.space.importance.importances`.
         styles: By arm; made from the arms if not given.
     """
     from plotly.graph_objects import Bar, Figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dashboards.colours import ArmStyle, arm_styles
+from dashboards.figures.colours import ArmStyle, arm_styles
 from dashboards.formats import elided_names, plot_text
 from dashboards.selection import ArmName
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.columns import columns_by_arm
 from dashboards.figures.layout import INK, axis, base_layout, completed_styles, powers_of_two, short_names
 from dashboards.formats import plot_text
@@ -19,7 +19,7 @@ def length_figure(table: pa.Table, styles: Mapping[str, ArmStyle] | None = None)
     """Error minus the error at the arm's longest training, over the epochs; bars: the interval over seeds.
 
     Args:
-        table: Rows of one phase from :func:`dashboards.lengths.lengths`; those without a gap are not drawn.
+        table: Rows of one phase from :func:`dashboards.statistics.lengths.lengths`; those without a gap are not drawn.
         styles: By arm; made from the arms of ``table`` if not given.
 
     Source: Figure 2 of arXiv:2106.14881; the intervals are our own.

@@ -8,7 +8,7 @@ import numpy as np
 
 from dashboards.figures.layout import FONT_SIZE, axis, base_layout, logarithmic, panel_title, short_names
 from dashboards.formats import percent, plot_text
-from dashboards.maps import SettingMap
+from dashboards.space.maps import SettingMap
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,7 +26,7 @@ def map_figure(maps: Mapping[str, SettingMap]) -> "Figure":
     A cell where half of the draws diverged is red with a cross, one without draws stays empty.
 
     Args:
-        maps: By arm, from :func:`dashboards.maps.setting_map`.
+        maps: By arm, from :func:`dashboards.space.maps.setting_map`.
     """
     from plotly.subplots import make_subplots
 

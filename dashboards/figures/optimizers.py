@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.columns import columns_by_arm
 from dashboards.figures.layout import INK, axis, base_layout, completed_styles, powers_of_two, short_names
 from dashboards.figures.length import error_bars
@@ -23,7 +23,7 @@ def optimizer_figure(
     """Mean error over the epochs of training, each model with each of its optimizers; right: how far apart they end.
 
     Args:
-        table: From :func:`dashboards.optimizer_gap.optimizer_gap_by_length`.
+        table: From :func:`dashboards.statistics.optimizer_gap.optimizer_gap_by_length`.
         styles: By arm; made from ``MODEL/OPTIMIZER`` if not given.
         arms: What the arms are called; ``MODEL/OPTIMIZER`` where it is not said.
 

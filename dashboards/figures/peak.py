@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dashboards.colours import ArmStyle
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.columns import Columns, columns_by_arm
 from dashboards.figures.layout import INK, axis, base_layout, completed_styles, logarithmic, short_names
 from dashboards.figures.length import error_bars
@@ -34,8 +34,8 @@ def peak_figure(
     Where nothing is known about costs there is one panel with a row per arm.
 
     Args:
-        table: From :func:`dashboards.peak.peak`; bars show the interval over seeds.
-        published: From :func:`dashboards.published.published_peak`: hollow points beside the measured ones.
+        table: From :func:`dashboards.statistics.peak.peak`; bars show the interval over seeds.
+        published: From :func:`dashboards.statistics.published.published_peak`: hollow points beside the measured ones.
         styles: By arm; made from the arms of ``table`` if not given.
 
     Source: Figure 6 of arXiv:2106.14881.

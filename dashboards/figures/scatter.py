@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dashboards.colours import ArmStyle, arm_styles
+from dashboards.figures.colours import ArmStyle, arm_styles
 from dashboards.figures.layout import INK, axis, base_layout, logarithmic, short_names
+from dashboards.figures.points import Panel, ScatterPoints, scatter_points
 from dashboards.formats import plot_text
-from dashboards.points import Panel, ScatterPoints, scatter_points
 from dashboards.selection import STABILITY, arms_of
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dashboards.colours import ArmStyle
-from dashboards.delta import DeltaEdf
-from dashboards.edf import Edf
+from dashboards.figures.colours import ArmStyle
 from dashboards.figures.edfs import add_deltas, add_edfs, edf_entries, share_axis
 from dashboards.figures.layout import axis, base_layout, completed_styles
+from dashboards.figures.points import ScatterPoints
 from dashboards.figures.scatter import add_scatter
-from dashboards.points import ScatterPoints
-from dashboards.windows import error_window
+from dashboards.figures.windows import error_window
+from dashboards.statistics.delta import DeltaEdf
+from dashboards.statistics.edf import Edf
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -28,7 +28,7 @@ def stability_figure(
     """Error over each hyperparameter on top; below, the EDF of error minus reference and the EDF of the error.
 
     Args:
-        points: The trials of the same arms; see :func:`dashboards.points.scatter_points`.
+        points: The trials of the same arms; see :func:`dashboards.figures.points.scatter_points`.
         edfs: One per arm.
         deltas: The delta EDFs of the same arms, in the same order.
         styles: By arm; made from the labels of ``edfs`` if not given.

@@ -11,7 +11,7 @@ from dashboards.imports.optuna_storage import is_sqlite, read_optuna
 from dashboards.imports.ray_tune import read_ray_tune
 from dashboards.imports.saved import list_imports, load_import, save_import
 from dashboards.imports.table import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES, read_trials_file, table_suffix
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 __all__ = [
     "KINDS",

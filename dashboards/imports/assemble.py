@@ -14,7 +14,7 @@ from dashboards.imports.raw import RawTrials
 from dashboards.selection import FIXED, NON_ADAPTIVE_SAMPLERS, Floats
 from dashboards.tables import CURVES_SCHEMA, NO_UNITS, trials_schema
 from dashboards.tags import STATUSES
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 UNKNOWN = "unknown"
 """The sampler of trials about which nothing is said."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from dashboards.costs import ArmCost
 from dashboards.imports.options import NAME_PATTERN, UnusableResults, require_name
+from dashboards.statistics.costs import ArmCost
 from dashboards.tables import hyperparameters_of, write_table
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 ABOUT = "import.json"
 FORMAT = 1

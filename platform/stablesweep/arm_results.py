@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards.edf import arm_edf
 from dashboards.selection import arms_of
+from dashboards.statistics.edf import arm_edf
 
 NO_RESULT = ("pending", "running", "failed", "lost")
 ARM_METRICS = (

@@ -8,7 +8,7 @@ from dashboards import tags
 from dashboards.formats import counts, percent, share
 from dashboards.selection import LENGTH, PEAK, REFERENCE, SEARCH, STABILITY
 from dashboards.summary import StudySummary
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 from stablesweep.arm_results import ArmResult
 from stablesweep.markdown import escaped, table
 

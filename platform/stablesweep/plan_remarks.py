@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dashboards.edf import dkw_half_width
 from dashboards.selection import SEARCH, STABILITY
+from dashboards.statistics.edf import dkw_half_width
 from search_spaces import Constant, Distribution, IntUniform, LogIntUniform, LogUniform, Uniform, num_values
 from stablesweep.arms import Arm
 from stablesweep.packs import TrialPack, make_packs

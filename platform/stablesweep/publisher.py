@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dashboards import tags
-from dashboards.connection import TrackingUnreachable, connect, quiet_mlflow
 from dashboards.formats import without_password
 from dashboards.tables import CURVES_SCHEMA
-from dashboards.tracking import search_runs
+from dashboards.tracking.connection import TrackingUnreachable, connect, quiet_mlflow
+from dashboards.tracking.study import search_runs
 from stablesweep.errors import StablesweepError, TrackingError
 from stablesweep.hardware import with_more
 from stablesweep.ledger import check_extension, read_ledger, to_table

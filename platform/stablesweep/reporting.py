@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboards import tags
-from dashboards.report import render_report
+from dashboards.report.page import render_report
 from dashboards.summary import StudySummary, summarize
-from dashboards.tracking import StudyRecord, search_runs
+from dashboards.tracking.study import StudyRecord, search_runs
 from stablesweep.arm_results import ARM_METRICS, arm_results, study_metrics
 from stablesweep.files import write_text
 from stablesweep.home import Home
@@ -85,7 +85,7 @@ def _log(record: StudyRecord, summary: StudySummary, report: Path) -> None:
 
 def _draw(record: StudyRecord, folder: Path) -> bool:
     """Make the pictures; False where there is no browser that draws them."""
-    from dashboards.export import NoBrowser, write_figures
+    from dashboards.figures.export import NoBrowser, write_figures
 
     try:
         write_figures(record, folder, formats=("png",))
@@ -102,7 +102,7 @@ def _draw(record: StudyRecord, folder: Path) -> bool:
 def _publish(record: StudyRecord, summary: StudySummary, files: Path, *, figures: bool) -> None:
     from mlflow import MlflowClient
 
-    from dashboards.connection import quiet_mlflow
+    from dashboards.tracking.connection import quiet_mlflow
 
     with server_errors(record.tracking_uri), quiet_mlflow():
         client = MlflowClient(record.tracking_uri)

@@ -11,12 +11,12 @@ from stablesweep.home import Home
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dashboards.compare import Comparison
-    from dashboards.delta import DeltaEdf
-    from dashboards.edf import Edf
-    from dashboards.edfs import Edfs
+    from dashboards.statistics.compare import Comparison
+    from dashboards.statistics.delta import DeltaEdf
+    from dashboards.statistics.edf import Edf
+    from dashboards.statistics.edfs import Edfs
     from dashboards.summary import StudySummary
-    from dashboards.tracking import StudyRecord
+    from dashboards.tracking.study import StudyRecord
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,8 +62,8 @@ class Results:
 
         Both have ``plot()``, which returns a Plotly figure. Raises ValueError for an unknown arm.
         """
-        from dashboards.edf import arm_edf
-        from dashboards.edfs import every_edf
+        from dashboards.statistics.edf import arm_edf
+        from dashboards.statistics.edfs import every_edf
 
         return every_edf(self.trials) if arm is None else arm_edf(self.trials, arm)
 
@@ -73,13 +73,13 @@ class Results:
         Where none ran, they are points above the lowest error of the sample; ``reference.source`` says which. Raises
         ValueError for an unknown arm.
         """
-        from dashboards.delta import delta_edf
+        from dashboards.statistics.delta import delta_edf
 
         return delta_edf(self.trials, arm)
 
     def centres(self) -> "pa.Table":
         """Per arm with a search, what it found: the best setting, its error, and how its trials ended."""
-        from dashboards.centres import centres
+        from dashboards.statistics.centres import centres
 
         return centres(self.trials)
 
@@ -89,63 +89,63 @@ class Results:
         Args:
             published: Add the paper's Table 2 as reference rows.
         """
-        from dashboards.peak import peak
+        from dashboards.statistics.peak import peak
 
         return peak(self.trials, costs=self.record.costs, published=published)
 
     def lengths(self) -> "pa.Table":
         """Per arm and length of the phases of one setting, the error over the seeds and the gap to the longest training."""
-        from dashboards.lengths import lengths
+        from dashboards.statistics.lengths import lengths
 
         return lengths(self.trials)
 
     def compare(self, arm_a: str, arm_b: str) -> "Comparison":
         """Two arms on their common draws. Raises ValueError for an unknown arm."""
-        from dashboards.compare import compare
+        from dashboards.statistics.compare import compare
 
         return compare(self.trials, arm_a, arm_b)
 
     def steepness(self) -> "pa.Table":
         """Per arm, how many draws end close to the reference: shares within 0.5 to 8 points, area up to 10 points."""
-        from dashboards.steepness import steepness_table
+        from dashboards.statistics.steepness import steepness_table
 
         return steepness_table(self.trials)
 
     def best_of_n(self) -> "pa.Table":
         """Per arm and n, the error of the best of n draws: what n trials of tuning would reach."""
-        from dashboards.best_of_n import best_of_n
+        from dashboards.statistics.best_of_n import best_of_n
 
         return best_of_n(self.trials)
 
     def leaderboard(self) -> "pa.Table":
         """Arms by their best final error, beside what they cost."""
-        from dashboards.leaderboard import leaderboard
+        from dashboards.statistics.leaderboard import leaderboard
 
         return leaderboard(self.trials, costs=self.record.costs)
 
     def optimizer_gap(self) -> "pa.Table":
         """Per model, how far its optimizers lie apart over their common draws."""
-        from dashboards.optimizer_gap import optimizer_gap
+        from dashboards.statistics.optimizer_gap import optimizer_gap
 
         return optimizer_gap(self.trials)
 
     def optimizer_gap_by_length(self) -> "pa.Table":
         """Per model and training length, how far its optimizers lie apart at one given setting each."""
-        from dashboards.optimizer_gap import optimizer_gap_by_length
+        from dashboards.statistics.optimizer_gap import optimizer_gap_by_length
 
         return optimizer_gap_by_length(self.trials)
 
     def best_regions(self) -> "pa.Table":
         """Per arm and hyperparameter, the best draw's value, its bootstrap range, and the edge that this touches."""
-        from dashboards.positions import positions
-        from dashboards.regions import best_regions
+        from dashboards.space.positions import positions
+        from dashboards.space.regions import best_regions
 
         return best_regions(positions(self.record))
 
     def importances(self, arm: str, evaluator: str = "fanova") -> dict[str, float]:
         """The share of each hyperparameter in the variation of an arm's errors, largest first; by Optuna's evaluators."""
-        from dashboards.importance import importances
-        from dashboards.positions import positions
+        from dashboards.space.importance import importances
+        from dashboards.space.positions import positions
 
         return importances(positions(self.record), arm, evaluator)
 
@@ -160,7 +160,7 @@ class Results:
 
     def convergence(self) -> "pa.Table":
         """Per arm and epoch, the median error and its 10 % and 90 % quantiles."""
-        from dashboards.convergence import convergence
+        from dashboards.statistics.convergence import convergence
 
         return convergence(self.trials, self.curves)
 
@@ -172,7 +172,7 @@ class Results:
 
     def figures(self, folder: str | Path, formats: "Sequence[str]" = ("pdf",)) -> "list[Path]":
         """Write each figure of the report at publication size (png, svg, pdf). Needs a Chrome or Chromium."""
-        from dashboards.export import write_figures
+        from dashboards.figures.export import write_figures
 
         return write_figures(self.record, Path(folder), formats=formats)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from dashboards.tables import CURVES_SCHEMA, NO_UNITS, TrialRecord, build_trials, unit_positions
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeLedger = Callable[..., pa.Table]
 MakeRecord = Callable[..., StudyRecord]

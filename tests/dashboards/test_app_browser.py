@@ -25,7 +25,7 @@ from dashboards import quiet_mlflow, tags
 from dashboards.app.application import create_app
 from dashboards.app.server import ServerNotStarted, make_server
 from dashboards.tables import TrialRecord
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

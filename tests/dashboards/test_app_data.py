@@ -20,7 +20,7 @@ from dashboards.app.security import is_allowed_host
 from dashboards.app.store import Store
 from dashboards.app.study import StudyData
 from dashboards.tables import TrialRecord
-from dashboards.tracking import StudyRecord, TrackingUnreachable
+from dashboards.tracking.study import StudyRecord, TrackingUnreachable
 
 MakeRecord = Callable[..., StudyRecord]
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import comb
 
-from dashboards.best_of_n import BEST_OF_N_SCHEMA, best_of_n, lowest_of
-from dashboards.edf import arm_edf
+from dashboards.statistics.best_of_n import BEST_OF_N_SCHEMA, best_of_n, lowest_of
+from dashboards.statistics.edf import arm_edf
 
 MakeRows = Callable[..., list[dict[str, Any]]]
 MakeTrials = Callable[..., pa.Table]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dashboards.bootstrap import pointwise_band
-from dashboards.edf import empirical_distribution
+from dashboards.statistics.bootstrap import pointwise_band
+from dashboards.statistics.edf import empirical_distribution
 
 errors_of_trials = st.lists(st.integers(0, 400).map(lambda quarter: quarter / 4), min_size=1, max_size=30)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dashboards.centres import centres
-from dashboards.peak import peak
+from dashboards.statistics.centres import centres
+from dashboards.statistics.peak import peak
 
 MakeRows = Callable[..., list[dict[str, Any]]]
 MakeTrials = Callable[..., pa.Table]

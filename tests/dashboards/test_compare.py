@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dashboards.compare import (
+from dashboards.statistics.compare import (
     Comparison,
     compare,
     compare_errors,
@@ -19,8 +19,8 @@ from dashboards.compare import (
     superiority_interval,
     verdicts,
 )
-from dashboards.holm import holm
-from dashboards.paired import (
+from dashboards.statistics.holm import holm
+from dashboards.statistics.paired import (
     _middle_places,
     clopper_pearson,
     median,
@@ -28,8 +28,8 @@ from dashboards.paired import (
     sign_test,
     wilcoxon_test,
 )
+from dashboards.statistics.unpaired import UnpairedComparison, compare_unpaired
 from dashboards.tables import TrialRecord, build_trials
-from dashboards.unpaired import UnpairedComparison, compare_unpaired
 
 INF = math.inf
 

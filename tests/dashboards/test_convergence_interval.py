@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import binom
 
-from dashboards.convergence import CONVERGENCE_SCHEMA, convergence
+from dashboards.statistics.convergence import CONVERGENCE_SCHEMA, convergence
 from dashboards.tables import CURVES_SCHEMA
 
 MakeRows = Callable[..., list[dict[str, Any]]]

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from dashboards.costs import COST_FIELDS, ArmCost, cost_columns, giga, mega
+from dashboards.statistics.costs import COST_FIELDS, ArmCost, cost_columns, giga, mega
 
 TRIALS = pa.table(
     {

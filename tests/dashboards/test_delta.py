@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import ecdf
 
-from dashboards.delta import Reference, delta_edf, reference_error, references_in_words
-from dashboards.edf import arm_edf
+from dashboards.statistics.delta import Reference, delta_edf, reference_error, references_in_words
+from dashboards.statistics.edf import arm_edf
 
 MakeRows = Callable[..., list[dict[str, Any]]]
 MakeTrials = Callable[..., pa.Table]

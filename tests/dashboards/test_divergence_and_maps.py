@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from dashboards.divergence import diverged_shares
-from dashboards.maps import maps_available, medians, setting_map
-from dashboards.positions import positions
-from dashboards.tracking import StudyRecord
+from dashboards.space.divergence import diverged_shares
+from dashboards.space.maps import maps_available, medians, setting_map
+from dashboards.space.positions import positions
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import ecdf
 
-from dashboards.edf import arm_edf, band_in_words, dkw_half_width, empirical_distribution
+from dashboards.statistics.edf import arm_edf, band_in_words, dkw_half_width, empirical_distribution
 from dashboards.tables import TrialRecord, build_trials
 
 # A coarse grid, so that equal errors occur.

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dashboards.edf import empirical_distribution
-from dashboards.export import NoBrowser, find_browser, publication, write_figures, write_pictures
 from dashboards.figures import edf_figure
-from dashboards.report import report_figures
+from dashboards.figures.export import NoBrowser, find_browser, publication, write_figures, write_pictures
+from dashboards.report.page import report_figures
+from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import summarize
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dashboards.colours import arm_styles
-from dashboards.convergence import convergence
-from dashboards.delta import delta_edf
-from dashboards.edf import arm_edf, empirical_distribution
 from dashboards.figures import convergence_figure, edf_figure, scatter_figure
-from dashboards.points import scatter_points
+from dashboards.figures.colours import arm_styles
+from dashboards.figures.points import scatter_points
 from dashboards.selection import arms_of
-from dashboards.tracking import StudyRecord
+from dashboards.statistics.convergence import convergence
+from dashboards.statistics.delta import delta_edf
+from dashboards.statistics.edf import arm_edf, empirical_distribution
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

@@ -13,17 +13,17 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from dashboards.best_of_n import best_of_n
-from dashboards.colours import PALETTE, arm_styles
-from dashboards.compare import Comparison, verdicts
-from dashboards.convergence import convergence
-from dashboards.edf import arm_edf
-from dashboards.leaderboard import leaderboard
-from dashboards.optimizer_gap import optimizer_gap
+from dashboards.figures.colours import PALETTE, arm_styles
 from dashboards.selection import arms_of
-from dashboards.steepness import steepness_table
+from dashboards.statistics.best_of_n import best_of_n
+from dashboards.statistics.compare import Comparison, verdicts
+from dashboards.statistics.convergence import convergence
+from dashboards.statistics.edf import arm_edf
+from dashboards.statistics.leaderboard import leaderboard
+from dashboards.statistics.optimizer_gap import optimizer_gap
+from dashboards.statistics.steepness import steepness_table
+from dashboards.statistics.unpaired import UnpairedComparison
 from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
-from dashboards.unpaired import UnpairedComparison
 
 Outcomes = dict[str, list[float | str]]
 OUTCOMES: Outcomes = {

@@ -18,11 +18,11 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from scipy.stats import ecdf
 
-from dashboards.edf import arm_edf
 from dashboards.imports import UnusableResults, import_results
 from dashboards.imports.optuna_storage import unit_position
-from dashboards.report import render_report
+from dashboards.report.page import render_report
 from dashboards.selection import select_draws
+from dashboards.statistics.edf import arm_edf
 from dashboards.summary import summarize
 from dashboards.tables import hyperparameters_of
 

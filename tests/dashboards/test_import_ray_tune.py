@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from scipy.stats import ecdf
 
-from dashboards.edf import arm_edf
 from dashboards.imports import UnusableResults, guess_kind, import_results
 from dashboards.imports.ray_tune import flat
-from dashboards.report import render_report
+from dashboards.report.page import render_report
+from dashboards.statistics.edf import arm_edf
 from dashboards.tables import hyperparameters_of
 
 SCRIPT = """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.costs import ArmCost
 from dashboards.imports import UnusableResults, import_results, list_imports, load_import, save_import
-from dashboards.tracking import StudyRecord
+from dashboards.statistics.costs import ArmCost
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

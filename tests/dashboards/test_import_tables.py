@@ -5,19 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from scipy.stats import ecdf
 
-from dashboards.compare import compare, verdicts
-from dashboards.edf import arm_edf
 from dashboards.imports import UnusableResults, guess_kind, import_results
 from dashboards.selection import select_draws
+from dashboards.statistics.compare import compare, verdicts
+from dashboards.statistics.edf import arm_edf
 from dashboards.summary import summarize
 from dashboards.tables import hyperparameters_of, trials_schema, write_table
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

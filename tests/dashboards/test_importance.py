@@ -15,9 +15,9 @@ from optuna.importance import (
     get_param_importances,
 )
 
-from dashboards.importance import EVALUATORS, FANOVA_DEPTH, MAX_TRIALS, evaluated_importances, importances
-from dashboards.positions import positions
-from dashboards.tracking import StudyRecord
+from dashboards.space.importance import EVALUATORS, FANOVA_DEPTH, MAX_TRIALS, evaluated_importances, importances
+from dashboards.space.positions import positions
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

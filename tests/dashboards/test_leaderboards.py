@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dashboards.centres import centres
 from dashboards.columns import setting_columns
-from dashboards.costs import ArmCost
-from dashboards.leaderboard import leaderboard
-from dashboards.peak import peak
+from dashboards.statistics.centres import centres
+from dashboards.statistics.costs import ArmCost
+from dashboards.statistics.leaderboard import leaderboard
+from dashboards.statistics.peak import peak
 from dashboards.tables import HYPERPARAMETERS_METADATA, hyperparameters_of
 
 MakeRows = Callable[..., list[dict[str, Any]]]

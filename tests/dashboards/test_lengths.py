@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dashboards.lengths import lengths
+from dashboards.statistics.lengths import lengths
 
 
 def trial(

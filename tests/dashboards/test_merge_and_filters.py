@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
-from dashboards.costs import ArmCost
 from dashboards.filters import filtered, parsed
 from dashboards.merge import merge
 from dashboards.selection import other_trials, select_draws
+from dashboards.statistics.costs import ArmCost
 from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials, hyperparameters_of, unit_positions
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 Units = Mapping[str, float | None]

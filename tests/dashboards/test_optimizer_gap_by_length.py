@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from dashboards.lengths import lengths
-from dashboards.optimizer_gap import LENGTH_GAP_SCHEMA, optimizer_gap_by_length
+from dashboards.statistics.lengths import lengths
+from dashboards.statistics.optimizer_gap import LENGTH_GAP_SCHEMA, optimizer_gap_by_length
 
 MakeRows = Callable[..., list[dict[str, Any]]]
 MakeTrials = Callable[..., pa.Table]

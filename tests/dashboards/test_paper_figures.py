@@ -8,13 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dashboards.best_of_n import best_of_n
-from dashboards.colours import arm_styles
-from dashboards.costs import ArmCost
-from dashboards.delta import delta_edf
-from dashboards.divergence import diverged_shares
-from dashboards.edf import Edf, arm_edf, empirical_distribution
-from dashboards.edfs import Edfs
 from dashboards.figures import (
     best_of_n_figure,
     divergence_figure,
@@ -26,16 +19,23 @@ from dashboards.figures import (
     peak_figure,
     stability_figure,
 )
-from dashboards.lengths import lengths
-from dashboards.maps import setting_map
-from dashboards.optimizer_gap import optimizer_gap_by_length
-from dashboards.peak import peak
-from dashboards.points import scatter_points
-from dashboards.positions import positions
-from dashboards.published import published_peak
+from dashboards.figures.colours import arm_styles
+from dashboards.figures.points import scatter_points
+from dashboards.figures.windows import delta_window, error_window
 from dashboards.selection import ArmName, arms_of
-from dashboards.tracking import StudyRecord
-from dashboards.windows import delta_window, error_window
+from dashboards.space.divergence import diverged_shares
+from dashboards.space.maps import setting_map
+from dashboards.space.positions import positions
+from dashboards.statistics.best_of_n import best_of_n
+from dashboards.statistics.costs import ArmCost
+from dashboards.statistics.delta import delta_edf
+from dashboards.statistics.edf import Edf, arm_edf, empirical_distribution
+from dashboards.statistics.edfs import Edfs
+from dashboards.statistics.lengths import lengths
+from dashboards.statistics.optimizer_gap import optimizer_gap_by_length
+from dashboards.statistics.peak import peak
+from dashboards.statistics.published import published_peak
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 MakeRows = Callable[..., list[dict[str, Any]]]

@@ -8,16 +8,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dashboards.compare import compare
-from dashboards.convergence import convergence
-from dashboards.edf import arm_edf
+from dashboards.figures.points import scatter_points
 from dashboards.formats import share
-from dashboards.points import scatter_points
-from dashboards.report import render_report
+from dashboards.report.page import render_report
 from dashboards.selection import other_trials
+from dashboards.statistics.compare import compare
+from dashboards.statistics.convergence import convergence
+from dashboards.statistics.edf import arm_edf
 from dashboards.summary import render_summary, summarize
 from dashboards.tables import CURVES_SCHEMA, TrialRecord
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRows = Callable[..., list[dict[str, Any]]]
 MakeTrials = Callable[..., pa.Table]

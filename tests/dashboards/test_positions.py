@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.intervals import Interval, inferred, recovered
-from dashboards.positions import inferred_in_words, positions
+from dashboards.space.intervals import Interval, inferred, recovered
+from dashboards.space.positions import inferred_in_words, positions
 from dashboards.tables import unit_positions
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 from search_spaces import (
     Choice,
     Conditional,

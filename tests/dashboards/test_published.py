@@ -1,6 +1,6 @@
 """The published results, against the paper's table and facts about its models."""
 
-from dashboards.published import PUBLISHED_SCHEMA, published_peak
+from dashboards.statistics.published import PUBLISHED_SCHEMA, published_peak
 
 
 def test_table_2_of_the_paper() -> None:

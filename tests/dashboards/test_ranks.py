@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.ranks import RankRange, best_of_new_draws, best_ranks, mean_ranks
+from dashboards.statistics.ranks import RankRange, best_of_new_draws, best_ranks, mean_ranks
 
 OUTCOME = st.one_of(st.floats(0, 100).map(round).map(float), st.sampled_from([math.inf, math.nan]))
 ARMS = st.lists(st.lists(OUTCOME, min_size=1, max_size=5), min_size=1, max_size=6)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.positions import positions
-from dashboards.regions import best_choices, best_regions, best_weights, edge_of, edge_warnings, weighted_range
-from dashboards.tracking import StudyRecord
+from dashboards.space.positions import positions
+from dashboards.space.regions import best_choices, best_regions, best_weights, edge_of, edge_warnings, weighted_range
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 Floats = npt.NDArray[np.float64]

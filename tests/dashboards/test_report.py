@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.report import render_report, write_report
+from dashboards.report.page import render_report, write_report
 from dashboards.summary import summarize
 from dashboards.tables import TrialRecord
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 HOSTILE = "<script>alert('x')</script>&<img src=x onerror=alert(1)>"

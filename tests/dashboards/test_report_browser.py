@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.report import write_report
-from dashboards.tracking import StudyRecord
+from dashboards.report.page import write_report
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 NAME = "<b>vit</b><script>document.title = 'owned'</script>"

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dashboards.compact import compact_json
-from dashboards.costs import ArmCost
-from dashboards.edf import empirical_distribution
 from dashboards.figures import edf_figure
-from dashboards.report import render_report, report_figures
+from dashboards.figures.compact import compact_json
+from dashboards.report.page import render_report, report_figures
+from dashboards.statistics.costs import ArmCost
+from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import render_summary, summarize
 from dashboards.tables import TrialRecord
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 MakeRows = Callable[..., list[dict[str, Any]]]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dashboards.lengths import over_seeds
-from dashboards.seeds import NO_GAP, seed_gap, seed_spread, t_interval, welch_interval
+from dashboards.statistics.lengths import over_seeds
+from dashboards.statistics.seeds import NO_GAP, seed_gap, seed_spread, t_interval, welch_interval
 
 ERRORS = st.lists(st.floats(0, 100).map(lambda value: round(value, 3)), min_size=2, max_size=8)
 

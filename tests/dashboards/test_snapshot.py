@@ -26,12 +26,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 
-from dashboards import quiet_mlflow, search, tags
-from dashboards.changes import prefixes
-from dashboards.costs import ArmCost
-from dashboards.snapshot import Snapshot, default_folder
+from dashboards import quiet_mlflow, tags
+from dashboards.statistics.costs import ArmCost
 from dashboards.tables import CURVES_SCHEMA
-from dashboards.tracking import StudyNotFound, StudyRecord, read_study
+from dashboards.tracking import search
+from dashboards.tracking.changes import prefixes
+from dashboards.tracking.snapshot import Snapshot, default_folder
+from dashboards.tracking.study import StudyNotFound, StudyRecord, read_study
 
 ARMS = ("vit/adamw", "vit/sgd")
 EPOCHS = 4
@@ -549,7 +550,7 @@ def test_a_copy_of_another_server_or_version_is_thrown_away(
     shutil.copy(tmp_path / "mlflow.db", elsewhere)
     with pytest.warns(UserWarning, match="its tracking is 'sqlite:"):
         Snapshot(f"sqlite:///{elsewhere}", "demo", tmp_path / "copies").refresh()
-    monkeypatch.setattr("dashboards.snapshot_files.FORMAT", 2)
+    monkeypatch.setattr("dashboards.tracking.snapshot_files.FORMAT", 2)
     with pytest.warns(UserWarning, match="its format is 1, not 2"):
         Snapshot(f"sqlite:///{elsewhere}", "demo", tmp_path / "copies").refresh()
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from dashboards.delta import delta_edf
-from dashboards.edf import empirical_distribution
-from dashboards.paired import clopper_pearson
-from dashboards.steepness import MARGINS, STEEPNESS_SCHEMA, area, steepness, steepness_table
+from dashboards.statistics.delta import delta_edf
+from dashboards.statistics.edf import empirical_distribution
+from dashboards.statistics.paired import clopper_pearson
+from dashboards.statistics.steepness import MARGINS, STEEPNESS_SCHEMA, area, steepness, steepness_table
 
 MakeRows = Callable[..., list[dict[str, Any]]]
 MakeTrials = Callable[..., pa.Table]

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dashboards.edf import empirical_distribution
 from dashboards.formats import bounded, duration, percent, setting
+from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import render_summary, summarize
 from dashboards.tables import TrialRecord
 from dashboards.terminal import text_edf, text_table
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeRecord = Callable[..., StudyRecord]
 

@@ -13,9 +13,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from dashboards import quiet_mlflow, search, tags
+from dashboards import quiet_mlflow, tags
 from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials, result_columns
-from dashboards.tracking import StudyNotFound, StudyRecord, StudyUnreadable, list_studies, read_study
+from dashboards.tracking import search
+from dashboards.tracking.study import StudyNotFound, StudyRecord, StudyUnreadable, list_studies, read_study
 
 MakeRecord = Callable[..., StudyRecord]
 ARMS = ("vit/adamw", "vit/sgd")

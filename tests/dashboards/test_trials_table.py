@@ -18,7 +18,7 @@ from dashboards.tables import (
     trials_schema,
     write_table,
 )
-from dashboards.tracking import StudyRecord
+from dashboards.tracking.study import StudyRecord
 
 MakeLedger = Callable[..., pa.Table]
 MakeRecord = Callable[..., StudyRecord]

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dashboards.tables import TrialRecord, build_trials
-from dashboards.unpaired import (
+from dashboards.statistics.unpaired import (
     UnpairedComparison,
     cliffs_delta,
     cliffs_delta_interval,
@@ -20,6 +19,7 @@ from dashboards.unpaired import (
     kolmogorov_smirnov,
     mann_whitney,
 )
+from dashboards.tables import TrialRecord, build_trials
 
 INF = math.inf
 outcomes = st.one_of(st.integers(0, 30).map(float), st.just(INF))

@@ -48,7 +48,7 @@ def test_importing_a_package_loads_nothing_heavy_and_no_neighbour(package: str, 
 
 def test_dashboards_reads_and_reports_without_torch_or_ray() -> None:
     code = (
-        "import sys, dashboards.tracking, dashboards.report, dashboards.summary, dashboards.figures;"
+        "import sys, dashboards.tracking.study, dashboards.report.page, dashboards.summary, dashboards.figures;"
         "print([name for name in ('torch', 'ray', 'stablesweep') if name in sys.modules])"
     )
     assert run_python(code, ROOT).stdout.strip() == "[]"

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from dashboards import tags
-from dashboards.tracking import read_study
+from dashboards.tracking.study import read_study
 from stablesweep.errors import LedgerError, TrackingError
 from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.publisher import Publisher

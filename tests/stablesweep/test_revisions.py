@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from dashboards import tags
-from dashboards.tracking import read_study
+from dashboards.tracking.study import read_study
 from stablesweep.errors import TrackingError
 from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.publisher import Publisher, RunTags

@@ -21,11 +21,11 @@ from dashboards.app.parts import (
 )
 from dashboards.app.plots import gap_figure, pair_figure
 from dashboards.app.study import StudyData
-from dashboards.compare import common_errors, compare
 from dashboards.formats import percent, share
-from dashboards.paired import paired_gaps
-from dashboards.report_tables import Table
+from dashboards.report.tables import Table
 from dashboards.selection import arms_of, select_draws
+from dashboards.statistics.compare import common_errors, compare
+from dashboards.statistics.paired import paired_gaps
 
 
 def render(study: StudyData, address: Address, narrow: bool) -> Parts:

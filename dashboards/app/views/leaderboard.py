@@ -2,7 +2,6 @@
 
 from dash import html
 
-from dashboards import leaderboard
 from dashboards.app.address import Address
 from dashboards.app.parts import (
     Parts,
@@ -14,7 +13,8 @@ from dashboards.app.parts import (
     waiting,
 )
 from dashboards.app.study import StudyData
-from dashboards.report_tables import centre_table, leaderboard_table, peak_table, share_table, steepness_table
+from dashboards.report.tables import centre_table, leaderboard_table, peak_table, share_table, steepness_table
+from dashboards.statistics import leaderboard
 
 
 def render(study: StudyData, address: Address, narrow: bool) -> Parts:

@@ -5,7 +5,7 @@ from dash import html
 from dashboards.app.address import Address
 from dashboards.app.parts import Parts, message, phase_switches, report_figures, table, waiting
 from dashboards.app.study import StudyData
-from dashboards.report_tables import length_table
+from dashboards.report.tables import length_table
 
 
 def render(study: StudyData, address: Address, narrow: bool) -> Parts:

@@ -14,7 +14,7 @@ from dashboards.app.parts import (
     waiting,
 )
 from dashboards.app.study import StudyData
-from dashboards.report_tables import gap_table, length_gap_table
+from dashboards.report.tables import gap_table, length_gap_table
 
 
 def render(study: StudyData, address: Address, narrow: bool) -> Parts:

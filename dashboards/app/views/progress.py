@@ -14,7 +14,7 @@ from dashboards.app.pace import pace, trial_ends
 from dashboards.app.parts import Attributes, Parts, dot, message, table, trial_table
 from dashboards.app.study import StudyData
 from dashboards.formats import duration
-from dashboards.report_tables import unfinished_table
+from dashboards.report.tables import unfinished_table
 from dashboards.tags import STATUSES
 
 LATEST = 12

@@ -25,11 +25,11 @@ from dashboards.app.parts import (
 )
 from dashboards.app.plots import brush_figure, distribution_figure, with_brush, with_marks
 from dashboards.app.study import Sample, StudyData
-from dashboards.delta import references_in_words
-from dashboards.edf import Edf
 from dashboards.formats import counts
-from dashboards.report_tables import arm_table, region_table
+from dashboards.report.tables import arm_table, region_table
 from dashboards.selection import Floats
+from dashboards.statistics.delta import references_in_words
+from dashboards.statistics.edf import Edf
 
 ROWS = 15
 VERDICTS = 6

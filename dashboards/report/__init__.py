@@ -1,0 +1,1 @@
+"""The report: which figures and tables, their words, the page."""

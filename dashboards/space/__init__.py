@@ -1,0 +1,1 @@
+"""What the trials say about their search space: best regions, divergence, importance, maps."""

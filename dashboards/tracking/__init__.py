@@ -1,0 +1,1 @@
+"""A study as MLflow holds it: read in full, or brought up to date from a local copy."""
