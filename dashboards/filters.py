@@ -64,6 +64,7 @@ def filtered(record: StudyRecord, where: Sequence[str]) -> StudyRecord:
         curves=record.curves.filter(pc.is_in(record.curves["key"], value_set=keys)),
         units=record.units.filter(pc.is_in(record.units["key"], value_set=keys)),
         costs={arm: cost for arm, cost in record.costs.items() if arm in arms},
+        conditions=(*record.conditions, *where),
     )
 
 

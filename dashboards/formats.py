@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -47,6 +47,11 @@ def interval(low: float | None, high: float | None) -> str:
 def counts(numbers: Mapping[str, int]) -> str:
     """Counts by name in a sentence: ``5 length, 40 search``; those that are 0 are left out."""
     return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+
+
+def selection_in_words(conditions: Sequence[str], before: str = "") -> str:
+    """``only trials with lr<0.01 and epochs=4``, after ``before``; empty where nothing was selected."""
+    return f"{before}only trials with {' and '.join(conditions)}" if conditions else ""
 
 
 def duration(seconds: float) -> str:

@@ -72,6 +72,7 @@ def merge(records: Sequence[StudyRecord], name: str | None = None) -> StudyRecor
         tracking_uri=_common([record.tracking_uri for record in records]),
         versions=_versions(records),
         skipped_samples=sum(record.skipped_samples for record in records),
+        conditions=tuple(f"{condition} (of {record.study})" for record in records for condition in record.conditions),
         units=_united_units(units, schema),
         costs=_costs(records, arms),
         hardware=_named(records, lambda record: record.hardware),

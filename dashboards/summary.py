@@ -51,6 +51,8 @@ class StudySummary:
     """The answers of a study."""
 
     study: str
+    conditions: tuple[str, ...]
+    """What its trials were selected by; empty: they are all that there are."""
     phase: str
     arms: tuple[ArmSummary, ...]
     """Sorted by name; only arms with non-adaptive trials in ``phase``."""
@@ -109,6 +111,7 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
     models, optimizers = verdicts(trials, phase)
     return StudySummary(
         study=record.study,
+        conditions=record.conditions,
         phase=phase,
         arms=tuple(_arm_summary(trials, name, phase) for name in arms_of(trials, phase)),
         samplers=tuple(sorted(set(stability_trials(trials, phase)["sampler"].to_pylist()))),

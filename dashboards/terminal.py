@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dashboards.columns import setting_columns
-from dashboards.formats import bounded, counts, duration, elided, interval, percent, setting, share
+from dashboards.formats import bounded, counts, duration, elided, interval, percent, selection_in_words, setting, share
 from dashboards.statistics.delta import references_in_words
 from dashboards.statistics.edf import Edf
 from dashboards.statistics.leaderboard import MARGINS
@@ -24,7 +24,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 def render_summary(summary: "StudySummary") -> str:
     """The summary as text of at most :data:`WIDTH` columns, without colours or control characters."""
-    blocks = [f"Study {summary.study}"]
+    blocks = [f"Study {summary.study}" + selection_in_words(summary.conditions, ", ")]
     if summary.arms:
         blocks += [_arm_table(summary), _edf_lines([arm.edf for arm in summary.arms]), _delta_lines(summary)]
         blocks += [_verdict_lines(summary)] if summary.model_verdicts or summary.optimizer_verdicts else []

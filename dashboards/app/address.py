@@ -1,7 +1,7 @@
 """What a page shows, as the query string of its URL: a link that is shared opens the same view."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -57,6 +57,8 @@ class Address:
     """The column that trials are listed by, with ``-`` before it for the highest first; empty: the view's own order."""
     page: int = 1
     """Of the listed trials, from 1."""
+    base: str = field(default="", compare=False, repr=False)
+    """The query string that this state was made from by :meth:`but`: with it a link knows what it changes."""
 
     @property
     def query(self) -> str:
@@ -94,7 +96,7 @@ def parse_address(search: str | None) -> Address:
     def text(name: str) -> str:
         return str(values.get(name, [getattr(_DEFAULT, name)])[-1])
 
-    return Address(
+    address = Address(
         **{name: text(name) for name in ("study", "phase", "first", "second", "trial", "find", "sort")},
         view=text("view") if text("view") in STUDY_VIEWS else _DEFAULT.view,
         axis=text("axis") if text("axis") in AXES else _DEFAULT.axis,
@@ -103,6 +105,7 @@ def parse_address(search: str | None) -> Address:
         brush=_parse_brush(values),
         page=_parse_page(values.get("page", ["1"])[-1]),
     )
+    return replace(address, base=address.query)
 
 
 def _range_text(ends: tuple[float, float]) -> str:

@@ -38,7 +38,8 @@ def link(text: Any, address: Address, *, stay: bool = False, **properties: Any) 
         properties: Of the element.
     """
     # app.js follows these without loading the page again; opened in a new tab they are ordinary links.
-    return html.A(text, href=address.query, **(Attributes({"data-go": "stay" if stay else "top"}) | properties))
+    go = Attributes({"data-go": "stay" if stay else "top", "data-base": address.base})
+    return html.A(text, href=address.query, **(go | properties))
 
 
 def switches(label: str, options: Iterable[tuple[Any, Address, bool]]) -> html.Div:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from dashboards.figures.colours import arm_styles
 from dashboards.figures.compact import compact_json
 from dashboards.files import whole_file
+from dashboards.formats import selection_in_words
 from dashboards.report.captions import holm_in_words, unpaired_in_words
 from dashboards.report.figures import shown_figures
 from dashboards.report.tables import origin_rows, report_tables, timing_rows
@@ -52,7 +53,7 @@ def render_report(record: StudyRecord, phase: str = STABILITY, published: bool =
     figures = shown_figures(record, summary, published)
     return environment.get_template("report.html").render(
         summary=summary,
-        headline=_headline(record.trials),
+        headline=_headline(record.trials) + selection_in_words(record.conditions, " · "),
         max_verdicts=MAX_VERDICTS,
         long_table=LONG_TABLE,
         verdict_notes=_verdict_notes(summary),

@@ -11,7 +11,7 @@ from dashboards.columns import setting_columns
 from dashboards.formats import bounded, duration, interval, percent, setting, share, without_password
 from dashboards.space import regions
 from dashboards.statistics import centres, costs, lengths, optimizer_gap, peak, steepness
-from dashboards.statistics.costs import giga, mega
+from dashboards.statistics.costs import counted
 from dashboards.statistics.leaderboard import MARGINS
 from dashboards.summary import StudySummary
 from dashboards.tags import SKIPPED_ARTIFACT
@@ -19,7 +19,7 @@ from dashboards.tracking.study import StudyRecord
 
 MAX_UNFINISHED = 50
 
-_COST_HEADER = ("parameters", "flops", "activations", "images/s", "GPU hours", "compute hours")
+_COST_HEADER = ("parameters", "flops", "activations", "images/s", "GPU time", "compute time")
 _COST_COLUMNS = ("parameters", "flops", "activations", "images_per_s", "gpu_hours", "compute_hours")
 
 
@@ -274,12 +274,12 @@ def rank(row: Mapping[str, Any]) -> str:
 
 def _costs(row: Mapping[str, Any]) -> tuple[str, ...]:
     rate, gpu, compute = (row[name] for name in _COST_COLUMNS[3:])
-    numbers = ("–" if rate is None else f"{rate:,.0f}", _hours(gpu), _hours(compute))
-    return (mega(row["parameters"]), giga(row["flops"]), mega(row["activations"]), *numbers)
+    numbers = ("–" if rate is None else f"{rate:,.0f}", _time(gpu), _time(compute))
+    return (*(counted(row[name]) for name in _COST_COLUMNS[:3]), *numbers)
 
 
-def _hours(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+def _time(value: float | None) -> str:
+    return "–" if value is None else duration(3600 * value)
 
 
 def _without_empty(table: Table) -> Table:

@@ -76,14 +76,18 @@ def _images_per_second(epochs: Floats, seconds: Floats, images_per_epoch: int | 
     return images_per_epoch * float(epochs[both].sum()) / total
 
 
-def giga(value: float | None, unit: str = "F") -> str:
-    """A large number in billions with three digits: ``1.08 GF``; ``–`` where there is none."""
-    return "–" if value is None else f"{_three_digits(value / 1e9)} G{unit}"
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def mega(value: float | None) -> str:
-    """A large number in millions with three digits: ``4.83 M``; ``–`` where there is none."""
-    return "–" if value is None else f"{_three_digits(value / 1e6)} M"
+def counted(value: float | None) -> str:
+    """A count with three digits: ``1.08 G``, ``4.83 M``, ``29.2 k``, ``512``; ``–`` where there is none."""
+    if value is None:
+        return "–"
+    for size, unit in _UNITS:
+        # What would be written as 1000 of a unit is 1 of the next.
+        if abs(value) >= 0.9995 * size:
+            return f"{_three_digits(value / size)} {unit}"
+    return _three_digits(value)
 
 
 def _three_digits(value: float) -> str:

@@ -54,6 +54,8 @@ class StudyRecord:
     """What it was trained on, in words; empty if it was not recorded."""
     source: str = ""
     """Where it was imported from; empty if MLflow recorded it."""
+    conditions: tuple[str, ...] = ()
+    """What the trials were selected by, see :func:`dashboards.filters.filtered`; empty: they are all that there are."""
 
 
 def read_study(tracking_uri: str, study: str) -> StudyRecord:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from dashboards.statistics.costs import COST_FIELDS, ArmCost, cost_columns, giga, mega
+from dashboards.statistics.costs import COST_FIELDS, ArmCost, cost_columns, counted
 
 TRIALS = pa.table(
     {
@@ -49,22 +49,17 @@ def test_trials_that_never_started_cost_nothing_known() -> None:
     ("value", "text"),
     [
         (None, "–"),
-        (0, "0 GF"),
-        (1_083_000_000, "1.08 GF"),
-        (1_100_000_000, "1.1 GF"),
-        (17_500_000_000, "17.5 GF"),
-        (999_600_000_000, "1000 GF"),
-        (224e9, "224 GF"),
-        (3_456_000, "0.00346 GF"),
-        (9_999_000_000, "10 GF"),
+        (0, "0"),
+        (512, "512"),
+        (29_184, "29.2 k"),
+        (4_830_376, "4.83 M"),
+        (86_567_656, "86.6 M"),
+        (999_600, "1 M"),
+        (1_083_000_000, "1.08 G"),
+        (17_500_000_000, "17.5 G"),
+        (224e9, "224 G"),
+        (1.5e12, "1.5 T"),
     ],
 )
-def test_giga(value: float | None, text: str) -> None:
-    assert giga(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (4_830_376, "4.83 M"), (86_567_656, "86.6 M"), (200, "0.0002 M"), (30e6, "30 M")]
-)
-def test_mega(value: float | None, text: str) -> None:
-    assert mega(value) == text
+def test_counted(value: float | None, text: str) -> None:
+    assert counted(value) == text

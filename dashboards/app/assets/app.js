@@ -17,11 +17,25 @@
     },
   });
 
+  // A link was made for the state that the page had then. Followed before the page has caught up with another change, it
+  // must change what it says and leave the rest as it is now.
+  const onto = (now, base, then) => {
+    const [current, from, to] = [now, base, then].map((text) => new URLSearchParams(text));
+    if (!base || current.get("study") !== from.get("study") || to.get("study") !== from.get("study")) return then;
+    for (const name of new Set([...from.keys(), ...to.keys()])) {
+      const values = to.getAll(name);
+      if (from.getAll(name).join("\n") === values.join("\n")) continue;
+      current.delete(name);
+      values.forEach((value) => current.append(name, value));
+    }
+    return `?${current}`;
+  };
+
   addEventListener("click", (event) => {
     const link = event.target.closest && event.target.closest("a[data-go]");
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    go(link.getAttribute("href"), link.dataset.go === "stay");
+    go(onto(location.search, link.dataset.base, link.getAttribute("href")), link.dataset.go === "stay");
   });
 
   const SYMBOLS = {

@@ -1,5 +1,7 @@
 """A pack on two processes is the pack on one, to float tolerance, at the same batch size."""
 
+import functools
+import json
 import os
 import socket
 import subprocess
@@ -28,13 +30,39 @@ RECIPE: dict[str, Any] = {
     "cutmix": 1.0,
     "flip": 0.5,
 }
-PROGRAM = """
-import os, sys, torch
+# One process imports torch, timm and scikit-learn, some 10 s on a busy machine, and is forked for every pair of workers.
+PARENT = """
+import json, os, sys, traceback
+import sklearn.datasets, timm, torch
 from torch import distributed
 from trainables import LockstepPack, Member, MemberFailedAlone, Ranks, Recipe, load_dataset, register_model
 from trainables.training import ranks as ranks_module
 from trainables.training.failures import ExchangeBroken
 torch.set_num_threads(1)
+
+def work(job, rank):
+    os.environ.update(job["environment"], RANK=str(rank))
+    sys.argv = ["", *job["arguments"]]
+    os.dup2(os.open(job["errors"][rank], os.O_WRONLY | os.O_CREAT), 2)
+    try:
+        exec(job["program"], {**globals()})
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    sys.stderr.flush()
+    os._exit(0)
+
+for line in sys.stdin:
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if child == 0:
+            work(json.loads(line), rank)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    print(json.dumps(codes), flush=True)
+"""
+PROGRAM = """
 asked = torch.load(sys.argv[1], weights_only=True)
 rank, folder = int(os.environ["RANK"]), sys.argv[2]
 distributed.init_process_group("gloo")
@@ -89,6 +117,15 @@ torch.save({"rows": rows, "state": state}, f"{folder}/rank{rank}.pt")
 """
 
 
+@functools.cache
+def parent() -> "subprocess.Popen[str]":
+    """The process that is forked; its input ends, and so it does, with this process."""
+    root = Path(__file__).resolve().parents[3]
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "platform")])}
+    command = [sys.executable, "-c", PARENT]
+    return subprocess.Popen(command, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def on_two(
     folder: Path,
     model: str,
@@ -112,16 +149,21 @@ def on_two(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    root = Path(__file__).resolve().parents[3]
-    surroundings = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    surroundings["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "platform")])
-    command = [sys.executable, "-c", PROGRAM, str(folder / "asked.pt"), str(folder)]
-    processes = [
-        subprocess.Popen(command, env={**surroundings, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == list(exit_codes), errors
+    files = [folder / f"errors{rank}" for rank in range(2)]
+    job = {
+        "program": PROGRAM,
+        "arguments": [str(folder / "asked.pt"), str(folder)],
+        "environment": {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"},
+        "errors": [str(file) for file in files],
+    }
+    process = parent()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.flush()
+    codes = json.loads(process.stdout.readline())
+    errors = [file.read_text() for file in files]
+    assert codes == list(exit_codes), errors
     if any(exit_codes):
         return errors
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
