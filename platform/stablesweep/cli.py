@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs when it is called, so that ``--help`` is quick."""
 
 import functools
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -110,7 +111,13 @@ def _show_results(home: Home, name: str, timing: dict[str, float]) -> None:
     click.echo()
     click.echo(render_summary(shown))
     click.echo(f"Report: {report.path}")
+    click.echo(f"Web app: stablesweep dashboard{_home_option(home)}")
     click.echo(f"MLflow: {_browse_command(home)}")
+
+
+def _home_option(home: Home) -> str:
+    """What a command needs to find this home from here; empty if it finds it by itself."""
+    return "" if Home.at().path == home.path else f" --home {shlex.quote(str(home.path))}"
 
 
 def _browse_command(home: Home) -> str:

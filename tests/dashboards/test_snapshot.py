@@ -33,6 +33,7 @@ from dashboards.tracking import search
 from dashboards.tracking.changes import prefixes
 from dashboards.tracking.snapshot import Snapshot, default_folder
 from dashboards.tracking.study import StudyNotFound, StudyRecord, read_study
+from tests.mlflow_server import server_environment
 
 ARMS = ("vit/adamw", "vit/sgd")
 EPOCHS = 4
@@ -291,7 +292,7 @@ def test_small_pages(tracking_uri: str, tmp_path: Path, monkeypatch: pytest.Monk
 @contextmanager
 def running(command: list[str], ready: Callable[[], bool], log: Path) -> Iterator[None]:
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=server_environment())
         try:
             for _ in range(240):
                 if process.poll() is not None or ready():

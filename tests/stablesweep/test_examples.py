@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import stablesweep as ss
+from dashboards.report.page import render_report
 from stablesweep.cli import main
 from stablesweep.packs import make_packs
 from stablesweep.study_file import make_study, read_study_file
@@ -135,8 +136,7 @@ def run_small(study: ss.Study, folder: Path) -> Ran:
     ran = run_here(study, folder)
     assert ran.outcome.unfinished == ran.outcome.lost == 0
     assert set(ran.results.trials["status"].to_pylist()) <= {"completed", "diverged"}
-    page = ran.results.report().read_text()
-    assert study.name in page
+    assert study.name in render_report(ran.results.record)
     return ran
 
 
@@ -166,7 +166,7 @@ def test_a_small_copy_of_figures_2_3_and_6_runs(ray_here: None, shards: Path, tm
         ("vit_c_micro/adamw", 2),
     ]
     assert [row["gap"] for row in rows if row["epochs"] == 2] == [0.0]
-    assert "Error by training length" in ran.results.report().read_text()
+    assert "Error by training length" in render_report(ran.results.record)
     trials = [trial for trial in ran.results.trials.to_pylist() if trial["phase"] == "peak"]
     assert len({trial["seed"] for trial in trials}) == 2
     assert [trial["key"][-1] for trial in trials] == ["0", "1"]

@@ -151,6 +151,9 @@
   const adopt = (graph) => {
     if (graph.dataset.adopted || typeof graph.on !== "function" || !graph._fullLayout) return;
     graph.dataset.adopted = "yes";
+    // Plotly's own handlers fail on a graph that Dash has just taken away from under the pointer.
+    for (const name of ["mouseover", "mousemove", "mouseout", "mouseleave"])
+      graph.addEventListener(name, (event) => { if (!graph._fullLayout) event.stopImmediatePropagation(); }, true);
     restore(graph);
     graph.on("plotly_relayout", (changes) => remember(graph, changes));
     for (const name of ["plotly_afterplot", "plotly_relayout", "plotly_relayouting"]) graph.on(name, () => draw(graph));
