@@ -41,8 +41,14 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        sentence = str(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sentence = f"{where}{error.strerror or error}; choose another place, or make room."
+    else:
+        return
+    click.echo(f"Error: {sentence}", err=True)
+    sys.exit(1)
 
 
 def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:

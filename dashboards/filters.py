@@ -108,7 +108,9 @@ def _fulfilled(trials: pa.Table, condition: Condition, text: str) -> pa.Array:
 def _bound(kind: pa.DataType, condition: Condition, text: str) -> float:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise ValueError(f"Condition {text!r}: {condition.column} is no number; use = or !=.")
-    return _number(condition, condition.value, text)
+    bound = _number(condition, condition.value, text)
+    # Arrow's whole numbers end here, and so do those of every column: beyond there is nothing to tell apart.
+    return max(min(bound, 2**63 - 1), -(2**63)) if isinstance(bound, int) else bound
 
 
 def _values(column: pa.Array, condition: Condition, text: str) -> list[object]:

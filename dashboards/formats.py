@@ -2,8 +2,8 @@
 
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import urlsplit, urlunsplit
 
 
 def percent(value: float | None) -> str:
@@ -23,8 +23,11 @@ def points(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share of 1 as a percentage without decimals: ``8 %``."""
-    return f"{100 * value:.0f} %"
+    """A share of 1 as a percentage without decimals: ``8 %``; ``<1 %`` and ``>99 %`` where it is not quite 0 or 1."""
+    text = f"{100 * value:.0f} %"
+    if text == "0 %" and value > 0:
+        return "<1 %"
+    return ">99 %" if text == "100 %" and value < 1 else text
 
 
 def bounded(low: float, high: float) -> str:
@@ -97,13 +100,18 @@ def plot_text(name: str) -> str:
 
 
 def without_password(uri: str) -> str:
-    """A URI fit to be shown: ``user:password@`` becomes ``***@``, and a query is cut off."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return uri.split("@")[-1]
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"***@{host}" if "@" in parts.netloc else parts.netloc
-    shown = urlunsplit((parts.scheme, netloc, parts.path, "", ""))
-    # urlunsplit drops the empty authority of sqlite:///file.
-    return uri.partition("?")[0] if not parts.netloc else shown
+    """A URI fit to be shown: ``user:password@`` becomes ``***@``, and a query is cut off.
+
+    Not by a parser of URIs: a password that somebody forgot to escape may hold any character.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri.rpartition("@")[2]
+    has_user = "@" in rest and scheme.partition("+")[0] not in ("sqlite", "file")
+    place = rest.rpartition("@")[2] if has_user else rest
+    return f"{scheme}://{'***@' if has_user else ''}{re.split('[?#]', place, maxsplit=1)[0]}"
+
+
+def without_passwords(text: str) -> str:
+    """A message fit to be shown: in every URI of it ``user:password@`` becomes ``***@``."""
+    return re.sub(r"://\S*@", "://***@", text)

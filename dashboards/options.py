@@ -36,7 +36,9 @@ table_option = click.option(
 )
 curves_option = click.option("--curves", is_flag=True, help="The learning curves instead: one row a trial and epoch.")
 host_option = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-port_option = click.option("--port", default=8265, show_default=True, help="Port; 0 takes a free one.")
+port_option = click.option(
+    "--port", type=click.IntRange(0, 65535), default=8265, show_default=True, help="Port; 0 takes a free one."
+)
 open_option = click.option("--open", "open_browser", is_flag=True, help="Open it in the browser.")
 
 
@@ -51,13 +53,17 @@ def pairs_of(name: str, pairs: Sequence[str]) -> dict[str, str]:
     """``KEY=VALUE`` pairs as a mapping.
 
     Raises:
-        ValueError: If one has no ``=``; names the option.
+        ValueError: If one has no ``=``; names the option as it is typed.
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise ValueError(f"--{name}: got {wrong[0]!r}, expected a pair with '=', see `import --help`.")
+        typed = _TYPED.get(name, name)
+        raise ValueError(f"--{typed}: got {wrong[0]!r}, expected a pair with '=', see `import --help`.")
     return dict(pair.split("=", 1) for pair in pairs)
 
+
+_TYPED = {"columns": "column", "statuses": "status"}
+"""How an option is typed that may be repeated, by the name of all its values."""
 
 _IMPORT_OPTIONS = (
     click.option("--name", required=True, help="What the study is to be called here."),

@@ -8,10 +8,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dashboards.tables import hyperparameters_of
+
 Floats = npt.NDArray[np.float64]
 
 NON_ADAPTIVE_SAMPLERS = ("random", "sobol", "halton", "grid")
 """Samplers whose draws do not depend on results. Only their trials say how errors are distributed over the space."""
+
+GRID = "grid"
+"""The one of them whose n-th draw depends on which dimensions an arm has."""
 
 FIXED = "fixed"
 """The sampler of trials whose setting is given, not drawn: phases ``reference``, ``length`` and ``peak``."""
@@ -96,11 +101,15 @@ def select_draws(trials: pa.Table, arm: str, phase: str = STABILITY) -> ArmDraws
         known = ", ".join(name.arm for name in arms_of(trials, phase)) or "none"
         raise ValueError(f"No arm {arm!r} with non-adaptive trials in phase {phase!r}; arms that have: {known}.")
     prefix = f"{phase}/{arm}/"
-    return ArmDraws(
-        arm=arm,
-        draws=tuple(key.removeprefix(prefix) for key in rows["key"].to_pylist()),
-        errors=errors_of(rows),
-    )
+    names = [key.removeprefix(prefix) for key in rows["key"].to_pylist()]
+    if pc.any(pc.equal(rows["sampler"], GRID)).as_py():
+        names = [f"{name} of {_grid_dimensions(rows)}" for name in names]
+    return ArmDraws(arm=arm, draws=tuple(names), errors=errors_of(rows))
+
+
+def _grid_dimensions(rows: pa.Table) -> str:
+    """The hyperparameters that a grid varies: the same draw of two grids is one point only if these are the same."""
+    return ", ".join(name for name in hyperparameters_of(rows) if pc.count_distinct(rows[name]).as_py() > 1)
 
 
 def errors_of(trials: pa.Table) -> Floats:

@@ -59,9 +59,9 @@ class Studies:
             return load_import(self.imports / name)
         try:
             return self._snapshot(name)
-        except StudyNotFound as error:
+        except (StudyNotFound, TrackingUnreachable) as error:
             imported = ", ".join(self._imported())
-            raise StudyNotFound(f"{error} Imported: {imported}." if imported else str(error)) from error
+            raise type(error)(f"{error} Imported here: {imported}." if imported else str(error)) from error
 
     def _snapshot(self, name: str) -> StudyRecord:
         folder = self.snapshots or default_folder(self.tracking_uri)

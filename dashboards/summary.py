@@ -36,6 +36,10 @@ class ArmSummary:
     edf: Edf
     delta: DeltaEdf
     """Error minus the arm's reference, points."""
+    n_pruned: int
+    """Draws that stopped early on purpose; they are among ``edf.n_missing``, as nobody knows how they would have ended."""
+    epochs: tuple[int, ...]
+    """The training lengths that its draws were asked for, ascending; several are not one distribution."""
     steepness: Steepness
     """How many draws end close to that reference."""
     best: float | None
@@ -134,12 +138,16 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
 def _arm_summary(trials: pa.Table, name: ArmName, phase: str) -> ArmSummary:
     edf = arm_edf(trials, name.arm, phase)
     delta = delta_edf(trials, name.arm, phase)
+    rows = stability_trials(trials, phase)
+    rows = rows.filter(pc.equal(rows["arm"], name.arm))
     return ArmSummary(
         arm=name.arm,
         model=name.model,
         optimizer=name.optimizer,
         edf=edf,
         delta=delta,
+        n_pruned=pc.sum(pc.equal(rows["status"], "pruned")).as_py() or 0,
+        epochs=tuple(sorted(pc.unique(rows["epochs"]).drop_null().to_pylist())),
         steepness=steepness(delta),
         best=float(edf.errors[0]) if edf.n_completed else None,
         q25=edf.quantile_bounds(0.25),

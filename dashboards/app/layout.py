@@ -33,13 +33,10 @@ def shell(refresh_s: float) -> html.Div:
 def page(store: Store, tracking_uri: str, address: Address, *, narrow: bool) -> tuple[Parts, dict[str, object]]:
     """The page of an address, and its frame: what must differ for it to be made anew."""
     if not address.study:
-        content = _wrapped(_front_header(tracking_uri), studies.render(store, tracking_uri))
-        return content, {
-            "key": address.frame,
-            "generation": generation(store, address),
-            "title": "Studies",
-            "wait": False,
-        }
+        # Before the content is made: what is found while it is made must make the page anew.
+        front = {"key": address.frame, "generation": generation(store, address), "title": "Studies"}
+        wait = not store.listing().known
+        return _wrapped(_front_header(tracking_uri), studies.render(store, tracking_uri)), front | {"wait": wait}
     entry = store.study(address.study, FIRST_WAIT_S)
     frame = {
         "key": address.frame,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ACCENT = "#0072B2"
 BOX = {"color": ACCENT, "width": 1.5, "dash": "solid"}
+DECADES = (-307.0, 308.0)
+"""Powers of ten that a float can hold."""
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -75,8 +77,8 @@ def brush_figure(
             for trace in _dots(sample, panel, arm, styles[arm]):
                 figure.add_trace(trace, row=row, col=column)
         look = axis(plot_text(panel.title)) | (logarithmic(panel.values) if panel.logarithmic else {})
-        ends = _padded(np.log10(panel.values) if panel.logarithmic else panel.values)
-        figure.add_trace(_room(10**ends if panel.logarithmic else ends, _padded(sample.drawn)), row=row, col=column)
+        ends = 10 ** _padded(np.log10(panel.values)).clip(*DECADES) if panel.logarithmic else _padded(panel.values)
+        figure.add_trace(_room(ends, _padded(sample.drawn)), row=row, col=column)
         figure.update_xaxes(**look, row=row, col=column)
         title = "final top-1 error, %" if stacked or place == 0 else None
         figure.update_yaxes(**axis(title), row=row, col=column)

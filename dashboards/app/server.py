@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import signal
+import socket
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -84,18 +85,31 @@ def make_server(app: "Dash", host: str, port: int) -> "BaseWSGIServer":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     try:
         server = serving.make_server(host, port, app.server, threaded=True, request_handler=QuietHandler)
-    # Where the port is taken, werkzeug prints and leaves by SystemExit.
+    # Where the system refuses the address, werkzeug prints why and leaves by SystemExit.
     except (OSError, OverflowError, SystemExit) as error:
-        taken = isinstance(error, SystemExit) or getattr(error, "errno", None) == errno.EADDRINUSE
-        why = "something listens there already" if taken else str(error)
-        raise ServerNotStarted(f"The dashboard cannot listen on {host}:{port} ({why}); give another --port.") from error
+        why, option = _refusal(error.__context__ if isinstance(error, SystemExit) else error)
+        raise ServerNotStarted(
+            f"The dashboard cannot listen on {_bracketed(host)}:{port} ({why}); give another {option}."
+        ) from error
     server.daemon_threads = True  # type: ignore[attr-defined]
     return server
 
 
+def _refusal(error: BaseException | None) -> tuple[str, str]:
+    """Why an address cannot be listened on, and the option to change."""
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return "something listens there already", "--port"
+    if number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return "that is not an address of this machine", "--host"
+    return getattr(error, "strerror", None) or str(error or "the system refuses it"), "--port"
+
+
 def _shown(host: str) -> str:
-    if host in ("0.0.0.0", "::"):
-        return "127.0.0.1"
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else _bracketed(host)
+
+
+def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

@@ -194,6 +194,8 @@ def _same(first: StudyRecord, second: StudyRecord) -> bool:
         "skipped_samples",
         "costs",
         "hardware",
+        "source",
+        "conditions",
     )
     return tables and all(getattr(first, name) == getattr(second, name) for name in names)
 

@@ -1,7 +1,7 @@
 """What all figures share: fonts, axes, legends that fit long names, the look of bands."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +107,8 @@ def logarithmic(values: npt.ArrayLike, labels: int = 4, words: str = "power") ->
     """
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known) & (known > 0)]
-    decades = float(np.log10(known.max() / known.min())) if len(known) else 0.0
+    # Not the logarithm of the ratio, which overflows.
+    decades = log10(known.max()) - log10(known.min()) if len(known) else 0.0
     look: dict[str, Any] = {"type": "log", "tickangle": 0, "exponentformat": words}
     if len(known) and decades <= FEW_DECADES:
         ticks = _between(float(known.min()), float(known.max()), (1, 2, 5) if decades < 0.8 else (1, 3))
@@ -121,7 +122,7 @@ def _between(low: float, high: float, steps: Sequence[int]) -> list[float]:
     """``steps`` of each decade from a little below ``low`` to a little above ``high``."""
     powers = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
     values = [float(f"{first}e{power}") for power in powers for first in steps]
-    return [value for value in values if low / 1.5 <= value <= high * 1.5]
+    return [value for value in values if low / 1.5 <= value <= high * 1.5 and 0 < value < inf]
 
 
 def _tick(value: float, words: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dashboards.formats import without_password
 from dashboards.imports.options import NAME_PATTERN, UnusableResults, require_name
 from dashboards.statistics.costs import ArmCost
 from dashboards.tables import hyperparameters_of, write_table
@@ -116,6 +117,7 @@ def list_imports(folder: str | Path) -> list[str]:
 
 def _about(record: StudyRecord, options: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: getattr(record, name) for name in _KEPT}
+    kept["tracking_uri"] = without_password(record.tracking_uri)
     kept |= {name: dict(value) for name, value in kept.items() if isinstance(value, Mapping)}
     return {
         "format": FORMAT,

@@ -40,12 +40,25 @@ def draws_in_words(arms: Sequence[ArmSummary], summary: StudySummary) -> str:
     n = f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}"
     drawn = " and ".join(SAMPLER_NAMES.get(name, name) for name in summary.samplers)
     missing = sum(edf.n_missing for edf in edfs)
+    pruned = sum(arm.n_pruned for arm in arms)
+    epochs = sorted({length for arm in arms for length in arm.epochs})
     parts = [
         f"{n} {drawn} draws per arm",
         f"{share(sum(edf.n_diverged for edf in edfs) / total)} of all draws diverged and count as an infinite error",
-        f"{missing} without a result" + (f" ({share(missing / total)})" if missing else ""),
+        f"{missing} without a result"
+        + (f" ({share(missing / total)})" if missing else "")
+        + (f", of them {pruned} stopped early" if pruned else ""),
     ]
+    if len(epochs) > 1:
+        parts.append(f"trials of {_listed(epochs)} epochs are mixed")
     return "; ".join([*parts, summary.others_in_words] if summary.n_other else parts)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """All of up to three ascending numbers, of more the ends."""
+    if len(numbers) > 3:
+        return f"{numbers[0]} to {numbers[-1]}"
+    return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def distribution_text(name: str, arms: Sequence[ArmSummary], summary: StudySummary, optimizer: str) -> FigureText:

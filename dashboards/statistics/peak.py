@@ -72,7 +72,7 @@ def peak(trials: pa.Table, costs: Mapping[str, ArmCost] | None = None, published
         seeds.append(errors[members])
     _add_ranks(rows, seeds)
     rows += _published_rows() if published else []
-    rows.sort(key=lambda row: (-row["epochs"], row["mean_error"] is None, row["mean_error"] or 0.0, row["arm"]))
+    rows.sort(key=lambda row: (-(row["epochs"] or 0), row["mean_error"] is None, row["mean_error"] or 0.0, row["arm"]))
     return pa.Table.from_pylist(rows, schema=pa.schema([*_FIXED_FIELDS, *fields]))
 
 

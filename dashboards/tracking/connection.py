@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from dashboards.formats import without_password
+from dashboards.formats import without_password, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +85,8 @@ def reading(tracking_uri: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(". ")
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return without_passwords(line)[:300].rstrip(". ")
 
 
 def _check_sqlite_file(tracking_uri: str) -> None:
@@ -104,7 +105,9 @@ def _check_port(tracking_uri: str) -> None:
         scheme = parts.scheme.partition("+")[0]
         host, port = parts.hostname, parts.port or _DEFAULT_PORTS.get(scheme)
     except ValueError as error:
-        raise TrackingUnreachable(f"{without_password(tracking_uri)!r} is not a tracking URI ({error}).") from error
+        raise TrackingUnreachable(
+            f"{without_password(tracking_uri)!r} is not a tracking URI; escape special characters of a password, e.g. / as %2F."
+        ) from error
     through_proxy = scheme in getproxies() and host is not None and not proxy_bypass(host)
     if host is None or port is None or through_proxy:
         return

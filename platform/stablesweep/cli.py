@@ -11,9 +11,10 @@ import click
 
 from dashboards import options
 from dashboards.commands import plain_warnings, reading_commands
+from dashboards.formats import without_password
 from stablesweep import __version__
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
-from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, Home
+from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, TRACKING_VARIABLE, Home
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +123,11 @@ def _home_option(home: Home) -> str:
 
 def _browse_command(home: Home) -> str:
     uri = home.tracking_uri
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    if uri.startswith("http"):
+        return without_password(uri)
+    # A password is not printed: the shell puts it in.
+    shown = uri if without_password(uri) == uri else f'"${TRACKING_VARIABLE}"'
+    return f"mlflow ui --backend-store-uri {shown}"
 
 
 def _reading(read: Callable[[], Result]) -> Result:

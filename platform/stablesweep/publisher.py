@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dashboards import tags
-from dashboards.formats import without_password
+from dashboards.formats import without_password, without_passwords
 from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking.connection import TrackingUnreachable, connect, quiet_mlflow
 from dashboards.tracking.study import search_runs
@@ -121,7 +121,7 @@ class Publisher:
         except Exception as error:
             raise TrackingError(
                 f"the tracking store {without_password(self._uri)} cannot be used "
-                f"({' '.join(str(error).split())[:200]}); repair it, or set MLFLOW_TRACKING_URI to another one."
+                f"({without_passwords(' '.join(str(error).split()))[:200]}); repair it, or set MLFLOW_TRACKING_URI to another one."
             ) from error
 
     def _open(self) -> "MlflowClient":
@@ -293,7 +293,7 @@ class Publisher:
         states = record.trials()
         for state in states:
             if state.status != state.published or _has_new_epochs(state):
-                self._publish_trial(record, state)
+                self._publish_if_there(record, state)
         self._publish_curves(record, states)
         self._announce()
 
@@ -323,6 +323,21 @@ class Publisher:
     def _missing(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
         has = self._tags.get(run_id, {})
         return {name: value for name, value in wanted.items() if has.get(name) != value}
+
+    def _publish_if_there(self, record: Record, state: TrialState) -> None:
+        """Publish a trial; if somebody deleted its run in MLflow, let that be: other trials must not wait for it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._publish_trial(record, state)
+        except MlflowException:
+            if state.run_id is None or not self._is_deleted(state.run_id):
+                raise
+            logger.info("the MLflow run %s of %s was deleted; nothing more is written to it", state.run_id, state.key)
+            record.set_published(state.key, state.status, state.last_epoch)
+
+    def _is_deleted(self, run_id: str) -> bool:
+        return str(self._client.get_run(run_id).info.lifecycle_stage) == "deleted"
 
     def _publish_trial(self, record: Record, state: TrialState) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -429,7 +444,7 @@ def server_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"the tracking store {without_password(uri)} went away ({' '.join(str(error).split())[:200]}); all results "
+            f"the tracking store {without_password(uri)} went away ({without_passwords(' '.join(str(error).split()))[:200]}); all results "
             "are in the home, run again when it is back to publish them."
         ) from error
 

@@ -79,16 +79,16 @@ def _log(record: StudyRecord, summary: StudySummary, report: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder)
         (files / tags.REPORT_ARTIFACT).write_bytes(report.read_bytes())
-        figures = _draw(record, files / tags.FIGURES_FOLDER)
+        figures = _draw(record, summary, files / tags.FIGURES_FOLDER)
         _publish(record, summary, files, figures=figures)
 
 
-def _draw(record: StudyRecord, folder: Path) -> bool:
+def _draw(record: StudyRecord, summary: StudySummary, folder: Path) -> bool:
     """Make the pictures; False where there is no browser that draws them."""
     from dashboards.figures.export import NoBrowser, write_figures
 
     try:
-        write_figures(record, folder, formats=("png",))
+        write_figures(record, folder, formats=("png",), summary=summary)
     except NoBrowser as error:
         logger.info("no figures: %s", error)
         return False

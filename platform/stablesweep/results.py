@@ -177,10 +177,22 @@ class Results:
         return write_figures(self.record, Path(folder), formats=formats)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write the self-contained HTML report, log it to MLflow, and return where it is."""
-        from stablesweep.reporting import make_report
+        """Write the self-contained HTML report, and return where it is.
 
-        return make_report(self.home, self.record.study, None if path is None else Path(path)).path
+        The report of a whole study is logged to MLflow as well. That of a selection, of several studies or of an imported one
+        is not; by default it goes to ``selection.html`` in the home.
+        """
+        whole = self.record.study_run_id and not self.record.conditions and not self.record.source
+        if whole:
+            from stablesweep.reporting import make_report
+
+            return make_report(self.home, self.record.study, None if path is None else Path(path)).path
+        from dashboards.report.page import render_report
+        from stablesweep.files import write_text
+
+        target = self.home.path / "selection.html" if path is None else Path(path)
+        write_text(target, render_report(self.record))
+        return target
 
 
 def load(name: str | Sequence[str], home: str | Path | None = None, *, where: Sequence[str] = ()) -> Results:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from dashboards.app import layout
 from dashboards.app.address import Address, Brush
 from dashboards.app.listing import list_trials
 from dashboards.app.mlflow_page import run_page
@@ -19,6 +20,7 @@ from dashboards.app.pace import pace, trial_ends
 from dashboards.app.security import is_allowed_host
 from dashboards.app.store import Store
 from dashboards.app.study import StudyData
+from dashboards.app.views import studies as studies_view
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord, TrackingUnreachable
 
@@ -217,6 +219,28 @@ def test_the_store_reads_again_and_counts_only_changes(make_record: MakeRecord) 
         assert newer.record.trials.num_rows == 20
         assert set(store.known()) == {"a"}
         assert store.listing().names == ("a", "b")
+    finally:
+        store.stop()
+
+
+def test_what_is_found_while_the_list_is_made_makes_it_anew(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(a=make_record(draws=2))
+    store = Store(shelf, refresh_s=0.02)
+    render = studies_view.render
+
+    def slowly(*arguments: Any) -> Any:
+        content = render(*arguments)
+        shelf.studies["b"] = make_record(draws=2)
+        until(lambda: "b" in store.listing().names)
+        return content
+
+    monkeypatch.setattr(studies_view, "render", slowly)
+    try:
+        until(lambda: store.listing().known)
+        _, frame = layout.page(store, "sqlite:///mlflow.db", Address(), narrow=False)
+        assert frame["generation"] != layout.generation(store, Address())
     finally:
         store.stop()
 

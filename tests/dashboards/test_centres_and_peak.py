@@ -86,3 +86,11 @@ def test_peak(make_rows: MakeRows, make_trials: MakeTrials) -> None:
     assert table["lr"].to_pylist() == [2.0, 0.5, 0.5, 0.5]
     assert table["weight_decay"].to_pylist() == [None, 0.25, 0.25, 0.25]
     assert table["model"].to_pylist() == ["b", "a", "c", "a"]
+
+
+def test_a_peak_of_unknown_length_comes_last(make_rows: MakeRows, make_trials: MakeTrials) -> None:
+    trials = make_trials(make_rows("peak", "a/sgd", [9.0]), make_rows("peak", "b/sgd", [1.0], epochs=3))
+    place = trials.column_names.index("epochs")
+    epochs = [None if row["arm"] == "b/sgd" else row["epochs"] for row in trials.to_pylist()]
+    trials = trials.set_column(place, "epochs", pa.array(epochs, pa.int64()))
+    assert [row["arm"] for row in peak(trials).to_pylist()] == ["a/sgd", "b/sgd"]

@@ -331,3 +331,20 @@ def test_wrong_winners_among_equal_arms_are_rare() -> None:
         uncorrected += min(raw) < 0.05
     assert wrong / runs <= 0.05
     assert uncorrected / runs > 0.15
+
+
+def test_draws_of_grids_over_other_dimensions_are_no_common_draws(
+    make_rows: Callable[..., list[dict[str, Any]]], make_trials: Callable[..., pa.Table]
+) -> None:
+    def grid(arm: str, weight_decays: int) -> list[dict[str, Any]]:
+        rows = make_rows("stability", arm, [float(place) for place in range(6)], sampler="grid")
+        for place, row in enumerate(rows):
+            row["weight_decay"] = 0.1 * (place % weight_decays)
+        return rows
+
+    same = make_trials(grid("m/adamw", 2), grid("m/sgd", 2))
+    assert compare(same, "m/adamw", "m/sgd").n_pairs == 6
+    other = make_trials(grid("m/adamw", 2), grid("m/sgd", 1))
+    assert compare(other, "m/adamw", "m/sgd").n_pairs == 0
+    (_, (verdict,)) = verdicts(other)
+    assert isinstance(verdict, UnpairedComparison)

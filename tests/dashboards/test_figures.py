@@ -9,6 +9,7 @@ import pytest
 
 from dashboards.figures import convergence_figure, edf_figure, scatter_figure
 from dashboards.figures.colours import arm_styles
+from dashboards.figures.layout import logarithmic
 from dashboards.figures.points import scatter_points
 from dashboards.selection import arms_of
 from dashboards.statistics.convergence import convergence
@@ -148,3 +149,15 @@ def test_markup_in_names_is_escaped_everywhere(make_record: MakeRecord) -> None:
     for figure in figures:
         assert named(figure, "&lt;b&gt;vit&lt;/b&gt;&amp;/sgd")
         assert "<b>vit" not in str(figure.to_plotly_json())
+
+
+@pytest.mark.parametrize(("power", "step"), [(200, 100), (300, 150)])
+def test_a_log_axis_over_extreme_values_has_few_labels(power: int, step: int) -> None:
+    assert logarithmic([10.0**-power, 10.0**power])["dtick"] == step
+
+
+@pytest.mark.parametrize("value", [1e-300, 1e300, 5e-324, 1.2e308])
+def test_a_log_axis_over_one_extreme_value_has_finite_ticks(value: float) -> None:
+    ticks = logarithmic([value])["tickvals"]
+    assert ticks
+    assert all(0 < tick < np.inf for tick in ticks)

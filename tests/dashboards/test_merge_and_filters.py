@@ -213,6 +213,7 @@ def test_a_merged_study_of_the_fixture_keeps_every_trial(make_record: MakeRecord
         (["draw=1.5"], []),
         ([f"seed={2**60 + 1}"], [1, 1]),
         (["epochs<1e999"], [0, 1, 2, 0, 1]),
+        ([f"seed<{2**70}"], [0, 1, 2, 0, 1]),
         (["wd>0"], [2]),
         (["wd!=7"], [2]),
         (["phase=search"], []),

@@ -14,6 +14,7 @@ import pytest
 
 from dashboards.figures import edf_figure
 from dashboards.figures.compact import compact_json
+from dashboards.report.captions import draws_in_words
 from dashboards.report.page import render_report, report_figures
 from dashboards.statistics.costs import ArmCost
 from dashboards.statistics.edf import empirical_distribution
@@ -131,6 +132,20 @@ def test_unpaired_arms_have_their_sentence(make_record: MakeRecord, make_drawn: 
     (verdict,) = summarize(record).model_verdicts
     assert verdict.sentence in text
     assert "One pair shares no draws, or too few" in text
+
+
+def test_pruned_trials_and_mixed_lengths_are_said(make_rows: MakeRows, make_phases: MakeRecord) -> None:
+    pruned = make_rows("stability", "a/sgd", [10.0, "pruned", "pruned", "failed"], sampler="random", epochs=100)
+    short = make_rows("stability", "b/sgd", [12.0, 13.0, 14.0, 15.0], sampler="random", epochs=3)
+    summary = summarize(make_phases(pruned, short))
+    assert "; 3 without a result (38 %), of them 2 stopped early; trials of 3 and 100 epochs are mixed" in (
+        draws_in_words(summary.arms, summary)
+    )
+    one, other = (draws_in_words([arm], summary) for arm in summary.arms)
+    assert one.endswith("3 without a result (75 %), of them 2 stopped early")
+    assert other.endswith("0 without a result")
+    groups = [make_rows("stability", f"m{n}/sgd", [1.0, 2.0], sampler="random", epochs=n) for n in (1, 3, 9, 27)]
+    assert "trials of 1 to 27 epochs are mixed" in text_of(render_report(make_phases(*groups)))
 
 
 def test_edges_of_the_space_are_warned_of(make_drawn: MakeRecord) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dashboards.formats import bounded, duration, percent, setting
+from dashboards.formats import bounded, duration, percent, setting, share
 from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import render_summary, summarize
 from dashboards.tables import TrialRecord
@@ -97,6 +97,14 @@ def test_text_table_aligns_numbers_to_the_right() -> None:
         (setting(0.00123456), "0.00123"),
         (setting(True), "True"),
         (setting(None), "–"),
+        (share(0.0), "0 %"),
+        (share(0.004), "<1 %"),
+        (share(0.005), "<1 %"),
+        (share(0.006), "1 %"),
+        (share(0.994), "99 %"),
+        (share(0.995), ">99 %"),
+        (share(0.997), ">99 %"),
+        (share(1.0), "100 %"),
     ],
 )
 def test_formats(text: str, expected: str) -> None:

@@ -94,8 +94,17 @@ def test_what_is_no_uri_is_named(uri: str) -> None:
         ("http://localhost:5000", "http://localhost:5000"),
         ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
         ("sqlite:///mlflow.db?mode=ro", "sqlite:///mlflow.db"),
-        ("http://user:secret@[::1", "[::1"),
+        ("http://user:secret@[::1", "http://***@[::1"),
+        ("postgresql://me:sec/re#t?@db.example/mlflow", "postgresql://***@db.example/mlflow"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
     ],
 )
 def test_passwords_are_not_shown(uri: str, shown: str) -> None:
     assert without_password(uri) == shown
+
+
+@pytest.mark.parametrize("uri", ["postgres://me:secret@host/db", "postgresql://me:sec/ret@127.0.0.1:1/db"])
+def test_no_message_quotes_a_password(uri: str) -> None:
+    with pytest.raises(TrackingUnreachable) as error:
+        read_study(uri, "demo")
+    assert "sec" not in str(error.value).replace("seconds", "")

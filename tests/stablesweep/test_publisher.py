@@ -119,3 +119,26 @@ def test_hyperparameters_are_published_even_if_the_first_attempt_died(tmp_path: 
     assert publish_all(publisher, record) is None
     params = client.get_run(run.info.run_id).data.params
     assert {name: float(value) for name, value in params.items()} == trials[0].hyperparameters
+
+
+def test_a_run_that_somebody_deleted_holds_up_no_other(tmp_path: Path) -> None:
+    study = small_study()
+    trials = to_trials(write_ledger(tmp_path / "ledger.parquet", study))
+    record = Record(tmp_path / "record.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    publisher = Publisher(uri, tmp_path / "artifacts", study, trials)
+    publisher.connect(record)
+    publisher.begin([tmp_path / "ledger.parquet"], training=True)
+    for trial in trials[:3]:
+        record.apply(story(trial, 1, None))
+    assert publish_all(publisher, record) is None
+    first = next(state for state in record.trials() if state.key == trials[0].key)
+    assert first.run_id is not None
+    mlflow.MlflowClient(uri).delete_run(first.run_id)
+    for trial in trials[:3]:
+        record.apply(story(trial, 2, "completed"))
+    assert publish_all(publisher, record, patience_s=0.0) is None
+    statuses = read_study(uri, "small").trials.to_pylist()
+    assert {row["key"]: row["status"] for row in statuses if row["status"] != "pending"} == {
+        trial.key: "completed" for trial in trials[1:3]
+    }

@@ -24,8 +24,11 @@ from dashboards.app.study import StudyData
 from dashboards.formats import percent, share
 from dashboards.report.tables import Table
 from dashboards.selection import arms_of, select_draws
-from dashboards.statistics.compare import common_errors, compare
+from dashboards.statistics.compare import Verdict, common_errors, compare
 from dashboards.statistics.paired import paired_gaps
+from dashboards.summary import StudySummary
+
+UNCORRECTED = "This verdict is for itself alone: it is not corrected for several comparisons."
 
 
 def render(study: StudyData, address: Address, narrow: bool) -> Parts:
@@ -64,10 +67,10 @@ def render(study: StudyData, address: Address, narrow: bool) -> Parts:
     )
     summary = study.summary_so_far(phase)
     if summary is None:
-        return [controls, *_pair(study, phase, first, second), waiting(study, phase)]
+        return [controls, *_pair(study, phase, first, second, None), waiting(study, phase)]
     return [
         controls,
-        *_pair(study, phase, first, second),
+        *_pair(study, phase, first, second, in_family(summary, first, second)),
         *(
             [html.Section([html.H2("Same optimizer, different model"), sentences(study, summary.model_verdicts)])]
             if summary.model_verdicts
@@ -92,7 +95,14 @@ def chosen(study: StudyData, address: Address) -> tuple[str, str]:
     return first, second or next(arm for arm in (pair[1], *arms) if arm != first)
 
 
-def _pair(study: StudyData, phase: str, first: str, second: str) -> Parts:
+def in_family(summary: StudySummary, first: str, second: str) -> Verdict | None:
+    """The study's own verdict about two arms, in whichever order it has them; ``None`` where it does not compare them."""
+    verdicts = (*summary.model_verdicts, *summary.optimizer_verdicts)
+    return next((one for one in verdicts if {one.arm_a, one.arm_b} == {first, second}), None)
+
+
+def _pair(study: StudyData, phase: str, first: str, second: str, verdict: Verdict | None) -> Parts:
+    """``verdict`` is the study's own about the two arms, ``None`` where it has none (yet)."""
     trials: pa.Table = study.record.trials
     comparison = study.once(("compare", phase, first, second), lambda: compare(trials, first, second, phase))
     errors = common_errors(select_draws(trials, first, phase), select_draws(trials, second, phase))
@@ -102,7 +112,9 @@ def _pair(study: StudyData, phase: str, first: str, second: str) -> Parts:
     finite = np.isfinite(gaps)
     colours = (study.styles[first].colour, study.styles[second].colour)
     names = (first, second)
-    winner = study.styles[comparison.winner] if comparison.winner else None
+    headline = comparison if verdict is None else verdict
+    winner = study.styles[headline.winner] if headline.winner else None
+    is_alone = verdict is None and comparison.n_pairs > 0
     counted = (
         f"n = {comparison.n_pairs} common draws; {comparison.n_diverged_a} diverged for {first}, "
         f"{comparison.n_diverged_b} for {second}; {comparison.n_missing} missing."
@@ -126,12 +138,21 @@ def _pair(study: StudyData, phase: str, first: str, second: str) -> Parts:
             ("median gap, points", percent(comparison.median_gap), f"{percent(low)} to {percent(high)}"),
             ("p-value, sign test", f"{comparison.sign_test_p:.2g}", ""),
             ("p-value, Wilcoxon test", f"{comparison.wilcoxon_p:.2g}", ""),
+            *(
+                [("p-value that decides, after Holm's correction", f"{headline.holm_p:.2g}", "")]
+                if headline.holm_p is not None
+                else []
+            ),
         ),
         note=f"A gap is the error of {second} minus that of {first}: positive where {first} is better.",
     )
     return [
         html.Section(
-            [html.P([dot(winner), f"{comparison.sentence}."], className="verdict", id="verdict")], className="plain"
+            [
+                html.P([dot(winner), f"{headline.sentence}."], className="verdict", id="verdict"),
+                *([html.P(UNCORRECTED, id="uncorrected")] if is_alone else []),
+            ],
+            className="plain",
         ),
         html.Section(
             [

@@ -49,7 +49,7 @@ def render(study: StudyData, address: Address, narrow: bool) -> Parts:
     if curve:
         epochs = [point["epoch"] for point in curve]
         colour = study.styles[row["arm"]].colour
-        caption = f"{len(curve)} of {row['epochs']} epochs."
+        caption = f"{_epochs(len(curve), row['epochs'])} epochs."
         for name, title in (("error", "validation top-1 error, %"), ("train_loss", "training loss, nats")):
             drawing = curve_figure(epochs, [point[name] for point in curve], title, colour)
             parts.append(
@@ -67,9 +67,8 @@ def render(study: StudyData, address: Address, narrow: bool) -> Parts:
 
 def _outcome(row: Mapping[str, Any]) -> str:
     if row["status"] == "completed":
-        return (
-            f"Completed with an error of {percent(row['error'])} % after {row['epochs_done'] or row['epochs']} epochs."
-        )
+        epochs = row["epochs_done"] or row["epochs"]
+        return f"Completed with an error of {percent(row['error'])} %" + (f" after {epochs} epochs." if epochs else ".")
     reason = f": {row['reason']}" if row["reason"] else ""
     return f"{row['status'].capitalize()}{reason}."
 
@@ -78,19 +77,27 @@ def _facts(study: StudyData, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
     facts: list[tuple[str, Any]] = [
         ("Arm", row["arm"]),
         ("Phase", row["phase"]),
-        ("Draw", str(row["draw"])),
-        ("Sampler", row["sampler"]),
-        ("Seed", str(row["seed"])),
     ]
-    facts.append(("Lowest error of any epoch", "–" if row["best_error"] is None else f"{percent(row['best_error'])} %"))
-    facts.append(("Epochs done", f"{setting(row['epochs_done'])} of {row['epochs']}"))
+    for title, name in (("Draw", "draw"), ("Sampler", "sampler"), ("Seed", "seed")):
+        if row[name] is not None:
+            facts.append((title, str(row[name])))
+    if row["best_error"] is not None:
+        facts.append(("Lowest error of any epoch", f"{percent(row['best_error'])} %"))
+    if row["epochs_done"] is not None or row["epochs"] is not None:
+        facts.append(("Epochs done", _epochs(row["epochs_done"], row["epochs"])))
     if row["started"] is not None:
         facts.append(("Started", f"{row['started']:%Y-%m-%d %H:%M:%S} UTC"))
     if row["seconds"] is not None:
         facts.append(("Its own training and evaluation time", duration(row["seconds"])))
     if row["pack"]:
         facts.append(("Pack", row["pack"]))
+    if study.record.source and not row["run_id"]:
+        return [*facts, ("Imported from", study.record.source)]
     return [*facts, ("MLflow", _mlflow(study, row["run_id"]))]
+
+
+def _epochs(done: int | None, asked: int | None) -> str:
+    return setting(done) if asked is None else f"{setting(done)} of {asked}"
 
 
 def _mlflow(study: StudyData, run_id: str | None) -> Any:
