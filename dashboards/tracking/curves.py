@@ -1,4 +1,4 @@
-"""Learning curves of a study: one Parquet artifact a pack, metric histories where no artifact covers a trial."""
+"""Learning curves of a study: one Parquet artifact a pack; metric histories of trials that run or that it lacks."""
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +16,7 @@ from dashboards import tags
 from dashboards.cautions import warn_caller
 from dashboards.tables import CURVES_SCHEMA
 from dashboards.tracking.arm_runs import ArmRun
+from dashboards.tracking.runs import SETTLED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +37,8 @@ class PackFile:
     """Bytes, as MLflow lists it."""
     rows: pa.Table
     """:data:`dashboards.tables.CURVES_SCHEMA`; no row if it cannot be read."""
+    problem: str = ""
+    """A sentence about why it cannot be read; empty if it can."""
 
 
 def read_packs(
@@ -43,7 +46,7 @@ def read_packs(
 ) -> dict[str, PackFile]:
     """The curves files of all arm runs, by ``run id/file name``; a file that is known and unchanged is not downloaded.
 
-    Warns about files that cannot be read.
+    Warns about files that cannot be read, and tries them again whether they changed or not.
 
     Args:
         client: Of the tracking server.
@@ -59,22 +62,26 @@ def read_packs(
             for name, size in sizes.items()
             if f"{run_id}/{name}" not in known
             or known[f"{run_id}/{name}"].size != size
+            or known[f"{run_id}/{name}"].problem
             or name.removesuffix(".parquet") in changed
         ]
         with tempfile.TemporaryDirectory() as folder:
             paths = _downloaded(client, run_id, wanted, Path(folder))
-            fresh = {name: PackFile(size=sizes[name], rows=_read_pack(path, run_id)) for name, path in paths.items()}
+            fresh = {name: _read_pack(path, run_id, sizes[name]) for name, path in paths.items()}
         for name in sizes:
             path = f"{run_id}/{name}"
             packs[path] = _same_or_new(known.get(path), fresh.get(name))
+            if packs[path].problem:
+                warn_caller(packs[path].problem)
     return packs
 
 
 def _same_or_new(known: PackFile | None, fresh: PackFile | None) -> PackFile:
-    if known is not None and (fresh is None or (fresh.size == known.size and fresh.rows.equals(known.rows))):
+    if fresh is None:
+        assert known is not None
         return known
-    assert fresh is not None
-    return fresh
+    same = known is not None and (fresh.size, fresh.problem) == (known.size, known.problem)
+    return known if known is not None and same and fresh.rows.equals(known.rows) else fresh
 
 
 def _listed(client: "MlflowClient", run_id: str) -> dict[str, int | None]:
@@ -92,29 +99,43 @@ def _downloaded(client: "MlflowClient", run_id: str, names: Sequence[str], folde
     }
 
 
-def _read_pack(path: Path, run_id: str) -> pa.Table:
+def _read_pack(path: Path, run_id: str, size: int | None) -> PackFile:
     try:
         # In memory: the file is about to go.
         content = pa.BufferReader(path.read_bytes())
-        return pyarrow.parquet.read_table(content, columns=CURVES_SCHEMA.names).cast(CURVES_SCHEMA)
+        rows = pyarrow.parquet.read_table(content, columns=CURVES_SCHEMA.names).cast(CURVES_SCHEMA)
     except (pa.ArrowException, ValueError, OSError) as error:
         # It may be half written by a study that runs right now; the metric histories hold the same numbers.
-        warn_caller(
+        problem = (
             f"MLflow run {run_id}: {tags.CURVES_FOLDER}/{path.name} cannot be read "
-            f"({str(error).splitlines()[0]}); metric histories are used instead."
+            f"({next(iter(str(error).splitlines()), type(error).__name__)}); metric histories are used instead."
         )
-        return CURVES_SCHEMA.empty_table()
+        return PackFile(size=size, rows=CURVES_SCHEMA.empty_table(), problem=problem)
+    return PackFile(size=size, rows=rows)
+
+
+def running_trials(trials: pa.Table) -> dict[str, str]:
+    """Keys by run id of the trials that have a run and have not ended."""
+    return _keys_by_run(trials.filter(pc.invert(_have_ended(trials))))
 
 
 def trials_without_pack(trials: pa.Table, pack_rows: pa.Table) -> dict[str, str]:
-    """Keys by run id of the trials that ``pack_rows``, one row a key and epoch, does not cover."""
+    """Keys by run id of the trials that ended and that ``pack_rows``, one row a key and epoch, does not cover."""
     counted = pack_rows.group_by("key").aggregate([("epoch", "count")])
     place = pc.index_in(trials["key"], value_set=counted["key"].combine_chunks()).combine_chunks()
     epochs = pc.fill_null(counted["epoch_count"].combine_chunks().take(place), 0)
-    # A trial that is still running has not said how many epochs it has: one epoch in an artifact will do.
+    # A trial that did not say how many epochs it has: one epoch in an artifact will do.
     expected = pc.fill_null(trials["epochs_done"], 1)
-    missing = trials.filter(pc.and_(pc.is_valid(trials["run_id"]), pc.less(epochs, expected)))
-    return dict(zip(missing["run_id"].to_pylist(), missing["key"].to_pylist(), strict=True))
+    return _keys_by_run(trials.filter(pc.and_(_have_ended(trials), pc.less(epochs, expected))))
+
+
+def _have_ended(trials: pa.Table) -> pa.ChunkedArray:
+    return pc.is_in(trials["status"], value_set=pa.array(SETTLED))
+
+
+def _keys_by_run(trials: pa.Table) -> dict[str, str]:
+    trials = trials.filter(pc.is_valid(trials["run_id"]))
+    return dict(zip(trials["run_id"].to_pylist(), trials["key"].to_pylist(), strict=True))
 
 
 def read_histories(client: "MlflowClient", run_ids: Sequence[str]) -> dict[str, pa.Table]:
@@ -126,22 +147,29 @@ def read_histories(client: "MlflowClient", run_ids: Sequence[str]) -> dict[str, 
     return dict(zip(run_ids, tables, strict=True))
 
 
-def curves_table(pack_rows: pa.Table, histories: Mapping[str, pa.Table], keys: Mapping[str, str]) -> pa.Table:
+def curves_table(
+    pack_rows: pa.Table, histories: Mapping[str, pa.Table], running: Mapping[str, str], uncovered: Mapping[str, str]
+) -> pa.Table:
     """The curves of a study.
 
     Args:
         pack_rows: What :func:`unique_rows` gave.
         histories: By run id.
-        keys: By run id, of the trials whose histories count.
+        running: Keys by run id, of the trials whose histories count before ``pack_rows``: a trial that was lost and runs
+            again may be in the file of its earlier pack.
+        uncovered: Keys by run id, of the trials whose histories have the epochs that ``pack_rows`` has not.
     """
-    named = [
+    if not running and not uncovered:
+        return pack_rows
+    rows = pa.concat_tables([*_named(histories, running), pack_rows, *_named(histories, uncovered)])
+    return unique_rows([rows], pc.unique(rows["key"].combine_chunks()).sort())
+
+
+def _named(histories: Mapping[str, pa.Table], keys: Mapping[str, str]) -> list[pa.Table]:
+    return [
         histories[run_id].add_column(0, CURVES_SCHEMA.field("key"), pa.repeat(pa.scalar(key), len(histories[run_id])))
         for run_id, key in keys.items()
     ]
-    if not named:
-        return pack_rows
-    rows = pa.concat_tables([pack_rows, *named])
-    return unique_rows([rows], pc.unique(rows["key"].combine_chunks()).sort())
 
 
 def unique_rows(tables: Sequence[pa.Table], keys: pa.Array) -> pa.Table:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboards import tags
-from dashboards.cautions import warn_caller
+from dashboards.cautions import kept_cautions, warn_caller
 from dashboards.tables import join_records
 from dashboards.tracking.arm_runs import ArmRun, read_arm_runs
 from dashboards.tracking.changes import read_trial_runs
@@ -19,6 +19,7 @@ from dashboards.tracking.curves import (
     curves_table,
     read_histories,
     read_packs,
+    running_trials,
     trials_without_pack,
     unique_rows,
 )
@@ -51,11 +52,13 @@ class Parts:
     packs: Mapping[str, PackFile]
     """By ``run id/file name``, in the order in which they count."""
     histories: Mapping[str, pa.Table]
-    """By run id, of the trials that no file of ``packs`` covers."""
+    """By run id, of the trials that run or that no file of ``packs`` covers."""
     trials: pa.Table = field(repr=False)
     """The trials table, made of the parts above."""
     curves: pa.Table = field(repr=False)
     """The curves table, made of the parts above."""
+    cautions: tuple[str, ...] = ()
+    """What could not be used, a sentence each: whoever hands the parts on warns of these."""
 
 
 def read_parts(
@@ -63,7 +66,8 @@ def read_parts(
 ) -> Parts:
     """The study's parts now; ``before`` itself if nothing changed.
 
-    Warns about recorded trials that are not in the ledger, and what the readers of the parts warn about.
+    Warns of nothing: recorded trials that are not in the ledger, and what the readers of the parts warn about, are in
+    :attr:`Parts.cautions`.
 
     Args:
         client: Of the tracking server.
@@ -87,16 +91,18 @@ def read_parts(
     deleted_arm_runs = frozenset(run.info.run_id for run in search_runs(client, [experiment], "arm", deleted=True))
     if before is not None and _is_same(before, runs.table, study_tags, deleted_arm_runs, watermark, runs.touched):
         return before
-    with tempfile.TemporaryDirectory() as folder:
-        files = read_study_files(client, study_run.info.run_id, study, Path(folder))
     arm_runs = read_arm_runs(client, experiment)
     touched_rows = runs.table.filter(pc.is_in(runs.table["run_id"], value_set=runs.touched))
-    packs = read_packs(client, arm_runs, {} if before is None else before.packs, set(touched_rows["pack"].to_pylist()))
-    records = newest_runs(runs.table)
-    _warn_of_strangers(records, files.ledger, study)
+    touched_packs = set(touched_rows["pack"].to_pylist())
+    with kept_cautions() as cautions, tempfile.TemporaryDirectory() as folder:
+        files = read_study_files(client, study_run.info.run_id, study, Path(folder))
+        packs = read_packs(client, arm_runs, {} if before is None else before.packs, touched_packs)
+        records = newest_runs(runs.table)
+        _warn_of_strangers(records, files.ledger, study)
     trials = join_records(files.ledger, records)
     pack_rows = unique_rows([pack.rows for pack in packs.values()], trials["key"].combine_chunks())
-    keys = trials_without_pack(trials, pack_rows)
+    running, uncovered = running_trials(trials), trials_without_pack(trials, pack_rows)
+    keys = running | uncovered
     known = {} if before is None else {run: before.histories[run] for run in keys if run in before.histories}
     for run_id in runs.touched.to_pylist():
         known.pop(run_id, None)
@@ -114,7 +120,8 @@ def read_parts(
         packs=packs,
         histories=histories,
         trials=trials,
-        curves=curves_table(pack_rows, histories, keys),
+        curves=curves_table(pack_rows, histories, running, uncovered),
+        cautions=tuple(cautions),
     )
     return parts if before is None else _with_equal_objects(parts, before)
 

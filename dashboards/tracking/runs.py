@@ -35,7 +35,7 @@ RUNS_SCHEMA = pa.schema(
 
 _FINISHED = {"completed": 2, "diverged": 2, "pruned": 2, "failed": 1, "lost": 1}
 SETTLED = tuple(_FINISHED)
-"""Statuses that do not change by themselves."""
+"""Statuses that do not change by themselves; only of these do the metrics of the end count."""
 
 
 def run_table(runs: "Iterable[Run]", *, deleted: bool = False) -> pa.Table:
@@ -102,8 +102,10 @@ def _warn_of_several(chosen: pa.Table, last: npt.NDArray[np.bool_]) -> None:
 
 
 def _row(run: "Run", deleted: bool) -> dict[str, object]:
-    metrics, run_tags = run.data.metrics, run.data.tags
+    run_tags = run.data.tags
     status, reason = _status(run)
+    # A lost trial that runs again still has the numbers and the reason of its first end.
+    metrics = run.data.metrics if status in SETTLED else {}
     done = metrics.get(tags.EPOCHS_DONE)
     return {
         "run_id": run.info.run_id,
@@ -115,7 +117,7 @@ def _row(run: "Run", deleted: bool) -> dict[str, object]:
         "pack": run_tags.get(tags.PACK),
         "started": run.info.start_time,
         "seconds": metrics.get(tags.SECONDS),
-        "reason": reason,
+        "reason": reason if status in SETTLED else None,
         "revision": revision_of(run_tags),
         "deleted": deleted,
     }

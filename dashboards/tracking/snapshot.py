@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from dashboards.cautions import warn_caller
+from dashboards.cautions import kept_cautions, warn_caller
 from dashboards.formats import without_password
 from dashboards.tracking.connection import connect, quiet_mlflow, reading
 from dashboards.tracking.generation import digest
@@ -38,6 +38,7 @@ class Snapshot:
         self._saved: Saved | None = None
         self._parts: Parts | None = None
         self._record: StudyRecord | None = None
+        self._cautions: tuple[str, ...] = ()
         self._generation = ""
 
     @property
@@ -48,7 +49,8 @@ class Snapshot:
     def refresh(self) -> StudyRecord:
         """The study as it is now, equal to :func:`dashboards.tracking.study.read_study`; the same object if nothing changed.
 
-        Warns (``UserWarning``) as ``read_study`` does, and about a copy that is damaged, foreign or cannot be written.
+        Warns (``UserWarning``) as ``read_study`` does, every time, and about a copy that is damaged, foreign or cannot be
+        written.
 
         Raises:
             TrackingUnreachable: If nothing answers at the tracking URI.
@@ -64,7 +66,10 @@ class Snapshot:
             if parts is not before or self._record is None:
                 self._take(parts, parts is not before)
             assert self._record is not None
-            return self._record
+            record, cautions = self._record, self._cautions
+        for caution in cautions:
+            warn_caller(caution)
+        return record
 
     def _known(self, experiment: str, study_run: str) -> Parts | None:
         if not self._loaded:
@@ -88,7 +93,10 @@ class Snapshot:
         return self._parts
 
     def _take(self, parts: Parts, changed: bool) -> None:
-        record = record_of(parts, self._uri)
+        with kept_cautions() as of_record:
+            record = record_of(parts, self._uri)
+        self._cautions = (*parts.cautions, *of_record)
+        self._parts = parts
         if changed:
             generation = digest(record)
             # Equal data stay the same object: whoever drew it need not draw it again.
@@ -97,7 +105,6 @@ class Snapshot:
             self._save(parts)
         else:
             self._record = record
-        self._parts = parts
 
     def _save(self, parts: Parts) -> None:
         try:

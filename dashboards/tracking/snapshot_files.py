@@ -22,7 +22,7 @@ from dashboards.tracking.parts import Parts
 from dashboards.tracking.runs import RUNS_SCHEMA
 from dashboards.tracking.study_files import StudyFiles
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; a reader throws away what another version wrote."""
 STATE = "state.json"
 LOCK = ".lock"
@@ -132,8 +132,9 @@ def _state(parts: Parts, tracking: str, generation: str, names: Mapping[str, str
         "timing": parts.files.timing,
         "arm_runs": [asdict(run) for run in parts.arm_runs],
         "deleted_arm_runs": sorted(parts.deleted_arm_runs),
-        "packs": [[name, pack.size, pack.rows.num_rows] for name, pack in parts.packs.items()],
+        "packs": [[name, pack.size, pack.rows.num_rows, pack.problem] for name, pack in parts.packs.items()],
         "histories": [[run_id, table.num_rows] for run_id, table in parts.histories.items()],
+        "cautions": list(parts.cautions),
         "files": dict(names),
     }
 
@@ -142,7 +143,7 @@ def _parts(state: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> Parts:
     _check_schema(tables, "runs", RUNS_SCHEMA)
     _check_schema(tables, "packs", CURVES_SCHEMA)
     _check_schema(tables, "histories", HISTORY_SCHEMA)
-    packs = _cut(tables["packs"], [rows for _, _, rows in state["packs"]])
+    packs = _cut(tables["packs"], [rows for _, _, rows, _ in state["packs"]])
     histories = _cut(tables["histories"], [rows for _, rows in state["histories"]])
     return Parts(
         study=state["study"],
@@ -155,11 +156,13 @@ def _parts(state: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> Parts:
         arm_runs=tuple(ArmRun(**run) for run in state["arm_runs"]),
         deleted_arm_runs=frozenset(state["deleted_arm_runs"]),
         packs={
-            name: PackFile(size=size, rows=rows) for (name, size, _), rows in zip(state["packs"], packs, strict=True)
+            name: PackFile(size=size, rows=rows, problem=problem)
+            for (name, size, _, problem), rows in zip(state["packs"], packs, strict=True)
         },
         histories={run_id: rows for (run_id, _), rows in zip(state["histories"], histories, strict=True)},
         trials=tables["trials"],
         curves=tables["curves"],
+        cautions=tuple(state["cautions"]),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from dashboards import tags
+from dashboards.cautions import warn_caller
 from dashboards.errors import StudyNotFound, StudyUnreadable
 from dashboards.statistics.costs import ArmCost
 from dashboards.tables import NO_UNITS, unit_positions
@@ -72,11 +73,14 @@ def read_study(tracking_uri: str, study: str) -> StudyRecord:
     client = connect(tracking_uri)
     with quiet_mlflow(), reading(tracking_uri):
         experiment, study_run = find_study(client, tracking_uri, study)
-        return record_of(read_parts(client, experiment, study_run, study), tracking_uri)
+        parts = read_parts(client, experiment, study_run, study)
+    for caution in parts.cautions:
+        warn_caller(caution)
+    return record_of(parts, tracking_uri)
 
 
 def record_of(parts: Parts, tracking_uri: str) -> StudyRecord:
-    """The record that these parts make."""
+    """The record that these parts make; warns of arm costs that are no numbers, and not of the parts' own cautions."""
     return StudyRecord(
         study=parts.study,
         trials=parts.trials,

@@ -155,6 +155,16 @@ class Rounds:
         arm = "/".join(key.split("/")[1:3])
         self._artifact(self.arm_runs[arm], f"{self.pack_of(key)}.parquet", table, tags.CURVES_FOLDER)
 
+    def damage_pack(self, key: str) -> None:
+        """The file of curves of the trial's pack, half written."""
+        path = self.folder / f"{self.pack_of(key)}.parquet"
+        path.write_text("PAR1 half written", encoding="utf-8")
+        self.client.log_artifact(self.arm_runs["/".join(key.split("/")[1:3])], str(path), tags.CURVES_FOLDER)
+
+    def another_run(self, key: str) -> None:
+        """A run that failed, of a trial that has one already or that the ledger does not have."""
+        self._run("trial", {tags.KEY: key, tags.STATUS: "failed"})
+
     def delete(self, key: str) -> str:
         run_id = self.runs.pop(key)
         self.client.delete_run(run_id)
@@ -173,16 +183,27 @@ def same(found: StudyRecord, expected: StudyRecord) -> None:
 
 
 def check(snapshot: Snapshot, uri: str, study: str) -> StudyRecord:
-    """The refreshed copy, equal to the study read in full, now and when nothing happened in between."""
-    with warnings.catch_warnings():
-        # A trial with two runs is told of by both.
-        warnings.simplefilter("ignore", UserWarning)
-        found = snapshot.refresh()
-        same(found, read_study(uri, study))
-        generation = snapshot.generation
-        assert snapshot.refresh() is found
-        assert snapshot.generation == generation != ""
+    """The refreshed copy and its warnings, equal to the study read in full, now and when nothing happened in between."""
+    found, told = with_warnings(snapshot.refresh)
+    expected, told_in_full = with_warnings(lambda: read_study(uri, study))
+    same(found, expected)
+    assert told == told_in_full
+    generation = snapshot.generation
+    again, told_again = with_warnings(snapshot.refresh)
+    assert again is found
+    assert told_again == told
+    assert snapshot.generation == generation != ""
     return found
+
+
+def with_warnings(read: Callable[[], StudyRecord]) -> tuple[StudyRecord, list[str]]:
+    """What was read, and what it warned of, all in the name of this file."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found = read()
+    ours = [one for one in caught if issubclass(one.category, UserWarning)]
+    assert {one.filename for one in ours} <= {__file__}
+    return found, [str(one.message) for one in ours]
 
 
 def purge(store: str, run_id: str) -> None:
@@ -201,7 +222,9 @@ def random_step(rounds: Rounds, store: str, choice: random.Random) -> str:
     running = [key for key, (status, _) in rounds.state.items() if status == "running"]
     ended = [key for key, (status, _) in rounds.state.items() if status != "running"]
     lost = [key for key in ended if rounds.state[key][0] in ("lost", "failed")]
-    what = pick(["start", "start", "epoch", "epoch", "end", "end", "restart", "delete", "restore", "purge", "other"])
+    what = pick(
+        ["start", "start", "epoch", "epoch", "end", "end", "restart", "delete", "restore", "purge", "other", "warn"]
+    )
     if what == "start" and waiting:
         for key in choice.sample(waiting, min(len(waiting), choice.randint(1, 3))):
             rounds.touch(key, "running", 0)
@@ -237,8 +260,15 @@ def random_step(rounds: Rounds, store: str, choice: random.Random) -> str:
         rounds.client.set_tag(rounds.study_run, tags.HARDWARE, HARDWARE)
         if rounds.draws < 12:
             rounds.extend(1)
+    elif what == "warn" and rounds.state:
+        key = pick(sorted(rounds.state))
+        if choice.random() < 0.4:
+            rounds.damage_pack(key)
+        else:
+            # The ledger has none of the second kind.
+            rounds.another_run(pick([key, f"{key}/0"]))
     # Not twice in a row: a run that was touched by two dying publishers is seen when a third one ends its round.
-    if what == "other" or rounds.number > rounds.announced + 1 or choice.random() < 0.7:
+    if what in ("other", "warn") or rounds.number > rounds.announced + 1 or choice.random() < 0.7:
         rounds.announce()
         return what
     # The publisher dies; the next one takes the next number that nobody had.
@@ -389,11 +419,18 @@ def test_each_change_is_seen(rounds: Rounds, snapshot: Snapshot, tracking_uri: s
     assert (row(key)["status"], row(key)["epochs_done"]) == ("running", None)
     assert snapshot.refresh().curves["epoch"].to_pylist() == [1, 2]
     rounds.touch(key, "lost", 2)
+    rounds.log_pack(key)
     rounds.announce()
-    assert (row(key)["status"], row(key)["reason"]) == ("lost", "because lost")
+    assert (row(key)["status"], row(key)["reason"], row(key)["epochs_done"]) == ("lost", "because lost", 2)
     rounds.touch(key, "running", 0)
     rounds.announce()
-    assert (row(key)["status"], row(key)["reason"]) == ("running", None)
+    found = row(key)
+    assert (found["status"], found["reason"], found["epochs_done"], found["seconds"]) == ("running", None, None, None)
+    assert snapshot.refresh().curves["epoch"].to_pylist() == [1, 2]
+    rounds.touch(key, "running", 3)
+    rounds.announce()
+    assert row(key)["epochs_done"] is None
+    assert snapshot.refresh().curves["epoch"].to_pylist() == [1, 2, 3]
     rounds.touch(key, "completed", EPOCHS)
     rounds.log_pack(key)
     rounds.touch(other, "completed", EPOCHS)
@@ -475,6 +512,42 @@ def test_costs_hardware_and_files_follow(rounds: Rounds, snapshot: Snapshot, tra
     check(snapshot, tracking_uri, "demo")
 
 
+def test_a_warning_is_repeated_as_long_as_it_holds(
+    rounds: Rounds, snapshot: Snapshot, tracking_uri: str, tmp_path: Path
+) -> None:
+    key, other = rounds.keys[0], rounds.keys[6]
+    for one in (key, other):
+        rounds.touch(one, "completed", EPOCHS)
+    rounds.log_pack(key)
+    rounds.damage_pack(other)
+    rounds.another_run(key)
+    rounds.another_run("stability/vit/sgd/999999/0")
+    rounds.client.set_tag(rounds.arm_runs["vit/sgd"], tags.ACTIVATIONS, "odd")
+    rounds.announce()
+    parts = ("cannot be read", "several MLflow runs", "not in its ledger", "no whole number")
+
+    def told(reader: Snapshot) -> list[str]:
+        texts = with_warnings(reader.refresh)[1]
+        return [next(part for part in parts if part in text) for text in texts]
+
+    check(snapshot, tracking_uri, "demo")
+    assert told(snapshot) == list(parts)
+    for _ in range(2):
+        from_disk = Snapshot(tracking_uri, "demo", tmp_path / "copies")
+        assert told(from_disk) == list(parts)
+        check(from_disk, tracking_uri, "demo")
+    # A round that has to do with nothing of it.
+    rounds.touch(rounds.keys[1], "running", 1)
+    rounds.announce()
+    check(from_disk, tracking_uri, "demo")
+    assert told(from_disk) == list(parts)
+    rounds.log_pack(other)
+    rounds.announce()
+    check(from_disk, tracking_uri, "demo")
+    assert told(from_disk) == list(parts[1:])
+    assert told(Snapshot(tracking_uri, "demo", tmp_path / "copies")) == list(parts[1:])
+
+
 def test_a_deleted_arm_run_takes_its_files_along(rounds: Rounds, snapshot: Snapshot, tracking_uri: str) -> None:
     rounds.touch(rounds.keys[0], "completed", EPOCHS)
     rounds.log_pack(rounds.keys[0])
@@ -551,8 +624,8 @@ def test_a_copy_of_another_server_or_version_is_thrown_away(
     shutil.copy(tmp_path / "mlflow.db", elsewhere)
     with pytest.warns(UserWarning, match="its tracking is 'sqlite:"):
         Snapshot(f"sqlite:///{elsewhere}", "demo", tmp_path / "copies").refresh()
-    monkeypatch.setattr("dashboards.tracking.snapshot_files.FORMAT", 2)
-    with pytest.warns(UserWarning, match="its format is 1, not 2"):
+    monkeypatch.setattr("dashboards.tracking.snapshot_files.FORMAT", 3)
+    with pytest.warns(UserWarning, match="its format is 2, not 3"):
         Snapshot(f"sqlite:///{elsewhere}", "demo", tmp_path / "copies").refresh()
 
 

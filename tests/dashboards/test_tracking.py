@@ -212,6 +212,31 @@ def test_a_pruned_trial_is_a_result_without_a_final_error(
     assert rows_of(found.curves, row["key"])["epoch"].to_pylist() == [1, 2]
 
 
+def test_a_lost_trial_that_runs_again_shows_nothing_of_its_first_end(
+    recorder: Recorder, study: StudyRecord, tracking_uri: str
+) -> None:
+    write(recorder, study, skip=1)
+    row = study.trials.to_pylist()[-1]
+    points = rows_of(study.curves, row["key"])
+    lost = TrialRecord(status="lost", best_error=30.0, epochs_done=2, seconds=5.0, reason="its process died")
+    run_id = recorder.trial(row, lost, points.slice(1, 1))
+    recorder.pack(row["arm"], "pack-2", points.slice(0, 2))
+    found = read_study(tracking_uri, study.study)
+    last = found.trials.to_pylist()[-1]
+    assert (last["status"], last["reason"], last["epochs_done"]) == ("lost", "its process died", 2)
+    assert rows_of(found.curves, row["key"]).equals(points.slice(0, 2))
+    # In the same run, with another value for the second epoch; the first is in the pack's file alone.
+    again = [Metric(name, value, 2, epoch) for name in tags.EPOCH_METRICS for epoch, value in ((2, 61.5), (3, 60.5))]
+    recorder.client.log_batch(run_id, metrics=again, tags=[RunTag(tags.STATUS, "running")])
+    found = read_study(tracking_uri, study.study)
+    last = found.trials.to_pylist()[-1]
+    assert (last["run_id"], last["status"]) == (run_id, "running")
+    assert [last[name] for name in ("error", "best_error", "epochs_done", "seconds", "reason")] == [None] * 5
+    curve = rows_of(found.curves, row["key"])
+    assert curve["epoch"].to_pylist() == [1, 2, 3]
+    assert curve["error"].to_pylist() == [points["error"][0].as_py(), 61.5, 60.5]
+
+
 def test_runs_that_are_no_trial_of_the_study_are_left_out(
     recorder: Recorder, study: StudyRecord, tracking_uri: str
 ) -> None:
