@@ -190,6 +190,26 @@ def brushed_rows(record: StudyRecord, x: tuple[float, float], y: tuple[float, fl
     return list(record.trials.filter(pa.array(mask)).to_pylist())
 
 
+def box_of(page: "Page", selector: str) -> Any:
+    """Where the first such element lies, once it is there to stay: parts of the page are made anew after a brush."""
+    for _ in range(50):
+        found = page.locator(selector).first.bounding_box()
+        page.wait_for_timeout(200)
+        if found is not None and page.locator(selector).first.bounding_box() == found:
+            return found
+    raise AssertionError(f"{selector} does not come to rest")
+
+
+def draw_box(page: "Page", corners: Callable[[], tuple[tuple[float, float], tuple[float, float]]]) -> None:
+    """Brush until something is marked: the page is made anew when its numbers are ready, which ends a drag."""
+    for _ in range(5):
+        drag(page, *corners())
+        page.wait_for_timeout(2000)
+        if page.locator("#brushed").count():
+            return
+    page.wait_for_selector("#brushed")
+
+
 def test_a_box_marks_its_trials_and_the_url_brings_them_back(
     shelf: Serving, page: "Page", make_record: MakeRecord
 ) -> None:
@@ -197,9 +217,7 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
     page.goto(f"{shelf.url}?study=quickstart")
     # Until everything is computed the page is made anew, which would end a drag.
     page.locator("h2", has_text="Errors of each arm").wait_for()
-    page.wait_for_timeout(300)
-    drag(page, place_of(page, 0, 0.08, 64.0), place_of(page, 0, 2.5, 12.0))
-    page.wait_for_selector("#brushed")
+    draw_box(page, lambda: (place_of(page, 0, 0.08, 64.0), place_of(page, 0, 2.5, 12.0)))
     address = query(page)
     assert address["brush"] == ["lr"]
     x, y = (tuple(float(end) for end in address[name][0].split("~")) for name in ("x", "y"))
@@ -428,21 +446,14 @@ def test_a_running_study_refreshes_by_itself(
     page.get_by_text(f"{len(rows) - 2} completed").first.wait_for()
     page.locator("h2", has_text="Errors of each arm").wait_for()
     place_of(page, 0, 1.0, 1.0)
-    area = page.locator("#scatter .nsewdrag").first.bounding_box()
-    assert area is not None
+    area = box_of(page, "#scatter .nsewdrag")
     right, bottom = area["x"] + area["width"], area["y"] + area["height"]
-    marked = page.get_by_text(f"{len(rows) - 2} of {len(rows) - 2} trials marked")
-    for _ in range(5):
-        # The page is made anew when its numbers are ready; a box that is being drawn just then is drawn again.
-        drag(page, (area["x"] + 1, area["y"] + 1), (right - 1, bottom - 1))
-        page.wait_for_timeout(2000)
-        if marked.count():
-            break
-    marked.wait_for()
+    corners = (area["x"] + 1, area["y"] + 1), (right - 1, bottom - 1)
+    draw_box(page, lambda: corners)
+    page.get_by_text(f"{len(rows) - 2} of {len(rows) - 2} trials marked").wait_for()
     # Zoom the EDF, and scroll down to it.
     page.evaluate("document.querySelector('#edf .js-plotly-plot').scrollIntoView()")
-    box = page.locator("#edf .nsewdrag").first.bounding_box()
-    assert box is not None
+    box = box_of(page, "#edf .nsewdrag")
     drag(page, (box["x"] + 60, box["y"] + 40), (box["x"] + 400, box["y"] + 200))
     page.wait_for_timeout(400)
     ranges = "[...graph._fullLayout.xaxis.range, ...graph._fullLayout.yaxis.range]"

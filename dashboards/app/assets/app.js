@@ -38,6 +38,14 @@
     go(onto(location.search, link.dataset.base, link.getAttribute("href")), link.dataset.go === "stay");
   });
 
+  // While a box is being drawn no new look is begun: its answer would take the graph away from under the pointer.
+  const looking = (on) => window.dash_clientside.set_props && window.dash_clientside.set_props("interval", { disabled: !on });
+  addEventListener("pointerdown", (event) => {
+    if (!event.target.closest || !event.target.closest(".js-plotly-plot")) return;
+    looking(false);
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => looking(true), { once: true });
+  }, true);
+
   const SYMBOLS = {
     circle: (c, x, y, r) => { c.moveTo(x + r, y); c.arc(x, y, r, 0, 2 * Math.PI); },
     square: (c, x, y, r) => c.rect(x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r),
