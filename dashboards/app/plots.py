@@ -22,6 +22,8 @@ from dashboards.statistics.edf import Edf
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+MOST_STEPS = 1_500
+"""Of a curve that is drawn: two a pixel on a wide screen."""
 ACCENT = "#0072B2"
 BOX = {"color": ACCENT, "width": 1.5, "dash": "solid"}
 DECADES = (-307.0, 308.0)
@@ -184,12 +186,34 @@ def distribution_figure(edfs: Sequence[Edf], styles: Mapping[str, ArmStyle], *, 
     add_edfs(
         figure, (1, 1), edfs, styles, replace(window, left=window.shown_left, right=window.shown_right), legend=False
     )
+    for trace in figure.data:
+        kept = visible_steps(np.asarray(trace.x, dtype=np.float64))
+        trace.update(x=trace.x[kept], y=trace.y[kept])
     figure.update_xaxes(range=None, autorange=True)
     if deltas:
         figure.add_vline(x=0.0, line={"color": INK, "width": 1, "dash": "dot"}, opacity=0.6, layer="below")
         figure.update_xaxes(title_text="error minus the arm's reference, points")
     figure.update_yaxes(**share_axis("share of all draws"))
     return figure
+
+
+def visible_steps(x: Floats) -> npt.NDArray[np.intp]:
+    """Which of a curve's steps to draw: all up to :data:`MOST_STEPS`, else the last of each of as many equal intervals.
+
+    The drawn staircase is exact at its own steps and never further than one interval, half a pixel, to the right of the whole
+    one. Drawing every step of 10,000 trials anew takes a browser a second at each brush.
+
+    Args:
+        x: Where it steps, ascending, shape ``(steps,)``.
+
+    Returns:
+        Places in ``x``, ascending; the first and the last are among them.
+    """
+    if len(x) <= MOST_STEPS:
+        return np.arange(len(x))
+    interval = np.floor((x - x[0]) / (x[-1] - x[0]) * MOST_STEPS)
+    last = np.flatnonzero(np.append(interval[1:] != interval[:-1], True))
+    return np.union1d([0], last)
 
 
 def with_marks(

@@ -17,6 +17,7 @@ from dashboards.app.address import Address, Brush
 from dashboards.app.listing import list_trials
 from dashboards.app.mlflow_page import run_page
 from dashboards.app.pace import pace, trial_ends
+from dashboards.app.plots import MOST_STEPS, visible_steps
 from dashboards.app.security import is_allowed_host
 from dashboards.app.store import Store
 from dashboards.app.study import StudyData
@@ -317,3 +318,19 @@ def test_an_empty_table_has_no_phase(make_record: MakeRecord) -> None:
 
 def _fields(record: StudyRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in StudyRecord.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("count", [2, 1_500, 1_501, 20_000])
+def test_a_long_staircase_is_drawn_to_half_a_pixel(count: int) -> None:
+    x = np.sort(np.random.default_rng(3).random(count)) * 50.0
+    kept = visible_steps(x)
+    assert len(kept) <= MOST_STEPS + 2
+    assert (kept[0], kept[-1]) == (0, count - 1)
+    if count <= MOST_STEPS:
+        assert len(kept) == count
+    # Wherever one looks, the drawn height is the true one from at most one interval further left.
+    heights, at = np.arange(1, count + 1), np.linspace(x[0], x[-1], 999)
+    drawn = heights[kept][np.searchsorted(x[kept], at, side="right") - 1]
+    width = (x[-1] - x[0]) / MOST_STEPS
+    assert (drawn <= np.searchsorted(x, at, side="right")).all()
+    assert (drawn >= np.searchsorted(x, at - width * 1.001, side="right")).all()
