@@ -49,7 +49,9 @@ class Rounds:
         self.client = MlflowClient(tracking_uri=uri)
         self.folder, self.study, self.numbered = folder, study, numbered
         folder.mkdir(parents=True, exist_ok=True)
-        self.experiment = self.client.create_experiment(study)
+        # A server decides itself; MLflow alone would put them into the working directory.
+        place = None if uri.startswith("http") else (folder / "artifacts").as_uri()
+        self.experiment = self.client.create_experiment(study, artifact_location=place)
         self.number = self.highest = self.announced = 0
         self.study_run = self._run("study", {tags.VERSION: "0.1.0"})
         self.arm_runs = {arm: self._run("arm", {tags.ARM: arm, tags.PHASE: "stability"}) for arm in ARMS}
