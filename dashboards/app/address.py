@@ -9,7 +9,6 @@ from dashboards.selection import STABILITY
 from dashboards.tags import STATUSES
 
 STUDY_VIEWS = ("progress", "stability", "comparison", "optimizers", "length", "leaderboard", "trials", "trial")
-STUDIES = "studies"
 AXES = ("error", "delta")
 """What the distributions are of: the final error, or the error minus the arm's reference."""
 

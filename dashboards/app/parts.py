@@ -23,7 +23,6 @@ Attributes = dict[str, Any]
 """Of an element: what Python cannot name."""
 
 MARKS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "pentagon": "⬟"}
-MANY_VERDICTS = 60
 MANY_ARMS = 12
 """Arms that are shown as switches at once; more of them unfold."""
 
