@@ -1,7 +1,6 @@
 """Ledgers, trials and studies that the tests of this folder share."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ import pytest
 
 from dashboards.tables import CURVES_SCHEMA, NO_UNITS, TrialRecord, build_trials, unit_positions
 from dashboards.tracking.study import StudyRecord
+from tests.browser import chromium_program
 
 MakeLedger = Callable[..., pa.Table]
 MakeRecord = Callable[..., StudyRecord]
@@ -290,11 +290,5 @@ def tracking_uri(empty_store: Path, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The browser's program; without one the test is skipped, and fails where ``CI`` is set."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        message = "no Chromium on PATH: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    """The browser's program."""
+    return chromium_program()

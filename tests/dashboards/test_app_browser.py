@@ -1,7 +1,6 @@
 """The web app in a real browser, over a real SQLite MLflow store or studies in memory."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -26,6 +25,7 @@ from dashboards.app.application import create_app
 from dashboards.app.server import ServerNotStarted, make_server
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord
+from tests.browser import chromium_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -70,12 +70,7 @@ class Serving:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        message = "no Chromium on PATH: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    program = chromium_program()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import publish_all
 from stablesweep.reporting import make_report
+from tests.browser import chromium_program
 from tests.mlflow_server import Server, story
 from tests.support import small_study
 
@@ -88,12 +88,7 @@ def _on_the_server(mlflow_server: Server, monkeypatch: pytest.MonkeyPatch) -> No
 def chromium() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        message = "no Chromium on PATH: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    program = chromium_program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
