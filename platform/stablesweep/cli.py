@@ -28,6 +28,12 @@ home_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help=f"Folder for everything that studies write. [default: ${HOME_VARIABLE} or ./{DEFAULT_HOME}]",
 )
+storage_option = click.option(
+    "--storage",
+    metavar="PLACE",
+    help="Folder for checkpoints that all nodes see: a path, or a URI such as s3://bucket/folder. "
+    "[default: $STABLESWEEP_STORAGE or in the home]",
+)
 set_option = click.option(
     "--set",
     "settings",
@@ -64,7 +70,20 @@ def main() -> None:
 @home_option
 @set_option
 @click.option("--retry-lost", is_flag=True, help="Train trials again that were lost with a machine or a process.")
-def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool) -> None:
+@storage_option
+@click.option(
+    "--wait-for-nodes",
+    is_flag=True,
+    help="Wait for nodes to join the cluster where no pack fits, as one that grows does.",
+)
+def run(
+    study: str,
+    home: Path | None,
+    settings: Sequence[str],
+    retry_lost: bool,
+    storage: str | None,
+    wait_for_nodes: bool,
+) -> None:
     """Run or continue STUDY: a YAML file or a built-in name.
 
     Finished trials are never run twice. Ctrl-C stops after a checkpoint; twice stops at once.
@@ -75,7 +94,15 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
     place = Home.at(home)
     loaded = load_study(study, settings)
     console = _console()
-    outcome = run_study(loaded, place, console, source=study, retry_lost=retry_lost)
+    outcome = run_study(
+        loaded,
+        place,
+        console,
+        source=study,
+        retry_lost=retry_lost,
+        storage=storage,
+        wait_for_nodes=wait_for_nodes,
+    )
     if outcome.unpublished is not None:
         raise TrackingError(still_unpublished(place, loaded.name, outcome.unpublished))
     _show_results(place, loaded.name, outcome.timing)

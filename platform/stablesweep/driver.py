@@ -1,9 +1,9 @@
 """Packs through Ray Tune and Ray Train: one Tune trial a pack, each of which drives one Ray Train run."""
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -14,11 +14,15 @@ from ray.tune.stopper import Stopper
 
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
+from stablesweep.orphans import orphans_removed
 from stablesweep.study import Pack
 
 HEAD = {"node:__internal_head__": 0.001}
 """The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
 WORKER_DIED = "the process that drove it died"
+CONTROLLER_DIED = "the process that watched over its workers died"
+RAY_OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory")
+"""What Ray's error says where it killed a process because the node had no memory left."""
 
 
 class PackSource(Protocol):
@@ -32,8 +36,8 @@ class PackSource(Protocol):
         """Whether there is none any more, whatever is still to come in."""
         ...
 
-    def ended(self, name: str, reason: str | None) -> None:
-        """Note that a pack has ended; with the reason why, if Ray gave it up."""
+    def ended(self, name: str, reason: str | None, too_large: str | None = None) -> None:
+        """Note that a pack has ended; with the reason why, if Ray gave it up; with what ran out, if memory did not suffice."""
         ...
 
 
@@ -42,14 +46,14 @@ class PackSearcher(Searcher):
 
     Args:
         source: The packs. One that depends on results is there when they are.
-        concurrent: How many can train at the same time. One more is handed out when all of these are training: its
+        concurrent: How many can train at the same time, now. One more is handed out when all of these are training: its
             processes start meanwhile, and it waits for their CPU.
         begun: Names of the packs whose training has begun.
         stop: Set to hand out no more.
     """
 
     def __init__(
-        self, source: PackSource, concurrent: int, begun: Callable[[], set[str]], stop: threading.Event
+        self, source: PackSource, concurrent: Callable[[], int], begun: Callable[[], set[str]], stop: threading.Event
     ) -> None:
         super().__init__(metric="finished", mode="max")
         self._source = source
@@ -61,7 +65,8 @@ class PackSearcher(Searcher):
         """The next pack as a Tune configuration; None to be asked again later; ``FINISHED``."""
         if self._stop.is_set():
             return Searcher.FINISHED
-        if len(self._active) >= self._concurrent and self._active - self._begun():
+        ahead = len(self._active) - self._concurrent()
+        if ahead > 0 or (ahead == 0 and self._active - self._begun()):
             return None
         job = self._source.next()
         if job is None:
@@ -74,7 +79,8 @@ class PackSearcher(Searcher):
         """Note that a pack has ended, and whether Ray gave it up."""
         name = self._names[trial_id]
         self._active.discard(name)
-        self._source.ended(name, WORKER_DIED if error else (result or {}).get("reason"))
+        result = result or {}
+        self._source.ended(name, WORKER_DIED if error else result.get("reason"), result.get("too_large"))
 
     def idle(self) -> bool:
         """Whether no pack trains; one that only waits for its CPU may be there."""
@@ -128,9 +134,21 @@ def _trainer_class(workers: int) -> type[Any]:
 
 
 def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) -> dict[str, Any]:
-    """A Tune trial: train one pack with Ray Train, and say how long that took."""
+    """A Tune trial: train one pack with Ray Train, and say how that ended and how long it took."""
     job: PackJob = config["job"]
-    began = time.monotonic()
+    began, reason = time.monotonic(), None
+    for _attempt in range(pack.max_failures + 1):
+        reason = _train_once(job, mailbox, pack, storage)
+        if reason != CONTROLLER_DIED:
+            break
+    too_large = ray.get(mailbox.too_large.remote(job.name))
+    if too_large is None and reason is not None and any(sign in reason for sign in RAY_OUT_OF_MEMORY):
+        too_large = "Ray killed its process because the node ran low on memory"
+    return {"finished": 1, "seconds": time.monotonic() - began, "reason": reason, "too_large": too_large}
+
+
+def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> str | None:
+    """Train a pack until Ray Train is done with it; the reason if it gave the pack up."""
     resources: dict[str, float] = {"CPU": pack.cpus} | ({"GPU": pack.gpus} if pack.gpus else {})
     trainer = _trainer_class(pack.workers)(
         _work,
@@ -138,29 +156,28 @@ def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) ->
         scaling_config=ray.train.ScalingConfig(
             num_workers=pack.workers, use_gpu=pack.gpus > 0, resources_per_worker=resources
         ),
-        # The pair (storage, name) is what Ray Train finds a checkpoint by, in a later session too.
+        # Checkpoints are our own: what Ray Train writes here is of no use later.
         run_config=ray.train.RunConfig(
             name=job.name,
             storage_path=storage,
             failure_config=ray.train.FailureConfig(max_failures=pack.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         ),
     )
     try:
         trainer.fit()
-        reason = None
+    except ray.exceptions.RayActorError:
+        return CONTROLLER_DIED
     except Exception as error:  # noqa: BLE001 - Ray Train gives the pack up; why is to be known now, not in the end
-        reason = _last_line(error)
-    return {"finished": 1, "seconds": time.monotonic() - began, "reason": reason}
+        return _reason(error)
+    return None
 
 
 def train_packs(
     source: PackSource,
     *,
     pack: Pack,
-    concurrent: int,
+    concurrent: Callable[[], int],
     mailbox: Mailbox,
-    storage: Path,
     begun: Callable[[], set[str]],
     stop: threading.Event,
 ) -> float:
@@ -169,9 +186,8 @@ def train_packs(
     Args:
         source: The packs, in the order in which they start.
         pack: What each may use.
-        concurrent: How many train at the same time.
+        concurrent: How many can train at the same time, now: nodes may join and leave.
         mailbox: Where the workers send their messages.
-        storage: The folder for checkpoints, one folder a pack in it.
         begun: Names of the packs whose training has begun.
         stop: Set to start no more packs; the workers are told through the mailbox.
 
@@ -179,23 +195,27 @@ def train_packs(
         Seconds from the start to the end of each pack's Train run, summed: training and the starting of processes.
     """
     queue = PackSearcher(source, concurrent, begun, stop)
-    trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=str(storage / "train"))
-    results = ray.tune.Tuner(
-        ray.tune.with_resources(trainable, HEAD),
-        tune_config=ray.tune.TuneConfig(
-            search_alg=queue,
-            # Without end: the source says when it is done.
-            num_samples=-1,
-            max_concurrent_trials=concurrent + 1,
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=ray.tune.RunConfig(
-            name="tune", storage_path=str(storage), verbose=0, stop=StopWhenIdle(queue, stop)
-        ),
-    ).fit()
-    return _pack_seconds(results)
+    with tempfile.TemporaryDirectory(prefix="stablesweep-ray-") as folder, orphans_removed():
+        trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=f"{folder}/train")
+        results = ray.tune.Tuner(
+            ray.tune.with_resources(trainable, HEAD),
+            tune_config=ray.tune.TuneConfig(
+                search_alg=queue,
+                # Without end: the source says when it is done.
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=ray.tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                verbose=0,
+                stop=StopWhenIdle(queue, stop),
+                failure_config=ray.tune.FailureConfig(max_failures=pack.max_failures),
+            ),
+        ).fit()
+        return _pack_seconds(results)
 
 
 def _trial_name(trial: Any) -> str:
@@ -210,6 +230,11 @@ def _pack_seconds(results: ray.tune.ResultGrid) -> float:
     return float(sum((result.metrics or {}).get("seconds", 0.0) for result in _all_results(results)))
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _reason(error: Exception) -> str:
+    """Why Ray Train gave a pack up, one line."""
+    text = str(error)
+    for sign in RAY_OUT_OF_MEMORY:
+        if sign in text:
+            return next(line.strip() for line in text.splitlines() if sign in line)[:300]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:300]

@@ -27,6 +27,10 @@ class PackJob:
     """The user's own; None for this project's image classifiers."""
     trainable_options: dict[str, Any]
     study_seed: int
+    storage: str
+    """The study's folder for checkpoints, a path or a URI; every node sees it."""
+    earlier_packs: tuple[str, ...]
+    """Other packs whose checkpoints hold all these members, the best first: the trials were divided in another way then."""
     checkpoint_every_s: float
     decode_workers: int
     pruning: Pruning | None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from dashboards.selection import SEARCH
+from stablesweep.checkpoints import packs_in
 from stablesweep.imports import other_entries, user_modules
 from stablesweep.job import PackJob
 from stablesweep.outcomes import Outcomes
@@ -22,18 +23,17 @@ class JobSource:
         schedule: Says which pack comes next.
         outcomes: What is known of results: pruning compares with them.
         flush: Waits until all messages that were sent have been taken in.
+        storage: The study's folder for checkpoints, a path or a URI.
     """
 
-    def __init__(self, study: Study, schedule: Schedule, outcomes: Outcomes, flush: Callable[[], None]) -> None:
+    def __init__(
+        self, study: Study, schedule: Schedule, outcomes: Outcomes, flush: Callable[[], None], storage: str
+    ) -> None:
         self._study, self._schedule, self._outcomes, self._flush = study, schedule, outcomes, flush
+        self._storage, self._stored = storage, list(packs_in(storage))
         self._packs: dict[str, TrialPack] = {}
         self._modules, self._entries = user_modules(study.imports), other_entries()
         self._dataset_options = dataset_options(study)
-
-    @property
-    def packs(self) -> list[TrialPack]:
-        """All that were handed out."""
-        return list(self._packs.values())
 
     def next(self) -> PackJob | None:
         """The next pack's job; None while none is ready."""
@@ -47,11 +47,14 @@ class JobSource:
         """Whether no pack is left."""
         return self._schedule.done()
 
-    def ended(self, name: str, reason: str | None) -> None:
-        """Note that a pack has ended, and why Ray gave it up if it did."""
-        if reason is not None:
+    def ended(self, name: str, reason: str | None, too_large: str | None = None) -> None:
+        """Note that a pack has ended, why Ray gave it up if it did, and what it had too little memory for if so."""
+        if reason is not None or too_large is not None:
             self._flush()
-        self._schedule.ended(self._packs[name], reason)
+        if too_large is not None:
+            self._schedule.too_large(self._packs[name], too_large)
+        else:
+            self._schedule.ended(self._packs[name], reason)
 
     def _job(self, pack: TrialPack) -> PackJob:
         study, first = self._study, pack.first
@@ -75,6 +78,8 @@ class JobSource:
             trainable=None if study.trainable is None else study.trainable.name,
             trainable_options={} if study.trainable is None else study.trainable.options,
             study_seed=study.seed,
+            storage=self._storage,
+            earlier_packs=self._earlier_packs(pack),
             checkpoint_every_s=study.pack.checkpoint_every_s,
             decode_workers=study.pack.decoders,
             pruning=pruning,
@@ -82,6 +87,13 @@ class JobSource:
             modules=self._modules,
             entries=self._entries,
         )
+
+    def _earlier_packs(self, pack: TrialPack) -> tuple[str, ...]:
+        """The packs whose checkpoints this one can go on from: those it was split from, then those of an earlier run."""
+        keys = {trial.key for trial in pack.trials}
+        holding = [(stored.name, name) for name, stored in self._stored if keys <= set(stored.seal.keys)]
+        found = [*pack.split_from, *(name for _, name in sorted(holding, reverse=True))]
+        return tuple(dict.fromkeys(name for name in found if name != pack.name))
 
     def _earlier(self, pack: TrialPack) -> tuple[tuple[float, ...], ...]:
         """The curves of the search's trials of earlier rounds, and of those of this round that ended in another session."""

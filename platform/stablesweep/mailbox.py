@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stablesweep.messages import EpochDone, Message, TrialEnded
 
@@ -19,6 +20,7 @@ class _Mailbox:
         self._stop = False
         self._errors: dict[str, list[float]] = {}
         self._failed: set[str] = set()
+        self._too_large: dict[str, str] = {}
 
     def push(self, messages: Sequence[Message]) -> bool:
         """Keep messages; True if the workers shall stop."""
@@ -36,6 +38,14 @@ class _Mailbox:
         """The trials that have failed in this session, and their errors by epoch."""
         return {key: self._errors.get(key, []) for key in self._failed}
 
+    def note_too_large(self, pack: str, reason: str) -> None:
+        """Note that a pack did not fit into memory."""
+        self._too_large.setdefault(pack, reason)
+
+    def too_large(self, pack: str) -> str | None:
+        """What ran out when a pack did not fit into memory in this session; None if it did, or was not tried."""
+        return self._too_large.get(pack)
+
     def drain(self) -> list[Message]:
         """All messages since the last call, in order of arrival."""
         messages, self._messages = self._messages, []
@@ -47,10 +57,11 @@ class _Mailbox:
 
 
 class Mailbox:
-    """The driver's end."""
+    """The driver's end. The actor sits on the driver's node: without that one there is no run."""
 
     def __init__(self) -> None:
-        self.actor: Any = ray.remote(num_cpus=0)(_Mailbox).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.actor: Any = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=here).remote()
 
     def drain(self) -> list[Message]:
         """All messages since the last call. Raises ray.exceptions.RayError if Ray is gone."""
@@ -90,6 +101,14 @@ class Outbox:
         """The trials that have failed in this session, and their errors by epoch."""
         errors: dict[str, list[float]] = ray.get(self._actor.failed.remote())
         return errors
+
+    def tell_too_large(self, pack: str, reason: str) -> None:
+        """Say that a pack does not fit into memory, and wait until that has arrived."""
+        ray.get(self._actor.note_too_large.remote(pack, reason))
+
+    def too_large(self, pack: str) -> bool:
+        """Whether a pack did not fit into memory in this session."""
+        return ray.get(self._actor.too_large.remote(pack)) is not None
 
     def tell(self, message: Message) -> None:
         """Send one message, silent or not, and wait until it has arrived."""

@@ -68,7 +68,15 @@ class SampleSkipped:
     """One sentence: its file, its row, what is wrong. The same sample gives the same sentence in every pack."""
 
 
-Message: TypeAlias = TrialStarted | EpochDone | TrialEnded | PackTimed | SampleSkipped
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remark:
+    """Something that changes no result and that the user wants to know now."""
+
+    text: str
+    """One sentence."""
+
+
+Message: TypeAlias = TrialStarted | EpochDone | TrialEnded | PackTimed | SampleSkipped | Remark
 
 FINAL = frozenset({"completed", "diverged", "pruned", "failed", "lost"})
 """Statuses that a trial keeps; ``lost`` alone can be taken up again, on request."""

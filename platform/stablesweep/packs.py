@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dashboards.selection import FIXED
@@ -20,9 +20,11 @@ class TrialPack:
 
     name: str
     """``phase/arm/pNNN`` with ``~`` for ``/``; before ``pNNN`` stand ``eEPOCHS`` of a given setting, ``rNNN`` of a round of a search,
-    and a digest of the values that shape the batches, where there are any. A folder name, the same whenever the study and
+    a digest of the values that shape the batches, and ``sSIZE`` where memory allows fewer than the study asks for. A folder name, the same whenever the study and
     pack size are."""
     trials: tuple[Trial, ...]
+    split_from: tuple[str, ...] = ()
+    """The packs that it is a part of, the last one first: they did not fit into memory."""
 
     @property
     def first(self) -> Trial:
@@ -31,7 +33,12 @@ class TrialPack:
 
 
 def make_packs(
-    trials: Sequence[Trial], size: int, finished: Collection[str] = (), *, share_batches: bool = True
+    trials: Sequence[Trial],
+    size: int,
+    finished: Collection[str] = (),
+    *,
+    share_batches: bool = True,
+    at_most: Mapping[str, int] | None = None,
 ) -> list[TrialPack]:
     """Partition the ledger by arm and phase, ``size`` trials a pack, then leave out the finished trials.
 
@@ -42,6 +49,7 @@ def make_packs(
         size: At most so many trials a pack.
         finished: Keys of trials that need no training any more.
         share_batches: Whether the trials of a pack share each batch, so that what shapes batches must be equal in them.
+        at_most: By arm, how many trials fit into memory; of all other arms ``size`` do.
 
     Returns:
         The packs that still have something to train, those of different arms taking turns.
@@ -50,14 +58,28 @@ def make_packs(
     # By number: as a text, replicate 10 would come before replicate 2 and move all that follow to other packs.
     for trial in sorted(trials, key=lambda trial: (trial.phase, trial.arm, trial.draw, trial.replicate)):
         groups.setdefault(_group(trial, share_batches), []).append(trial)
+    sizes = {trial.arm: min(size, (at_most or {}).get(trial.arm, size)) for trial in trials}
     numbered = [
-        (number, TrialPack(_pack_name(key, group[0], number), tuple(group[start : start + size])))
+        # Of another size they are other packs, and must not take each other's checkpoints away.
+        (
+            number,
+            TrialPack(_pack_name(key, group[0], number, of if of < size else None), tuple(group[start : start + of])),
+        )
         for key, group in groups.items()
-        for number, start in enumerate(range(0, len(group), size))
+        for of in (sizes[group[0].arm],)
+        for number, start in enumerate(range(0, len(group), of))
     ]
     numbered.sort(key=lambda pair: pair[0])
-    left = (TrialPack(pack.name, tuple(t for t in pack.trials if t.key not in finished)) for _, pack in numbered)
+    left = (replace(pack, trials=tuple(t for t in pack.trials if t.key not in finished)) for _, pack in numbered)
     return [pack for pack in left if pack.trials]
+
+
+def split(pack: TrialPack, size: int) -> list[TrialPack]:
+    """A pack in parts of at most ``size`` trials, which go on from its checkpoint."""
+    parts = [pack.trials[start : start + size] for start in range(0, len(pack.trials), size)]
+    return [
+        TrialPack(f"{pack.name}~{len(part)}of{len(pack.trials)}", part, (pack.name, *pack.split_from)) for part in parts
+    ]
 
 
 def _group(trial: Trial, share_batches: bool) -> Group:
@@ -66,11 +88,12 @@ def _group(trial: Trial, share_batches: bool) -> Group:
     return trial.phase, trial.arm, trial.epochs, -1 if trial.round is None else trial.round, digest
 
 
-def _pack_name(group: Group, first: Trial, number: int) -> str:
+def _pack_name(group: Group, first: Trial, number: int, size: int | None) -> str:
     phase, arm, epochs, of_search, digest = group
     # A phase of given settings has several lengths, and a pack has one.
     parts = [phase, arm, f"e{epochs}" if first.sampler == FIXED else ""]
-    return pack_name(*parts, f"r{of_search:03d}" if of_search >= 0 else "", digest, f"p{number:03d}")
+    of_size = "" if size is None else f"s{size}"
+    return pack_name(*parts, f"r{of_search:03d}" if of_search >= 0 else "", digest, of_size, f"p{number:03d}")
 
 
 def pack_name(*parts: str) -> str:

@@ -1,6 +1,6 @@
 """What a run would do, without doing anything."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboards.selection import LENGTH, PEAK, REFERENCE, SEARCH, STABILITY
@@ -10,11 +10,11 @@ from stablesweep.centres import known_centre
 from stablesweep.estimate import NO_WORK, Estimator, FoundData, Work, find_data
 from stablesweep.home import Home
 from stablesweep.ledger import read_ledger, to_trials
-from stablesweep.machine import this_machine
+from stablesweep.machine import packs_at_once, this_machine
 from stablesweep.messages import FINAL
 from stablesweep.packs import TrialPack, make_packs
 from stablesweep.plan_remarks import Remark, remarks, splits_unknown
-from stablesweep.status import read_states
+from stablesweep.status import read_pack_sizes, read_states
 from stablesweep.study import Study
 from stablesweep.trials import Trial, plan_trials, with_settings
 
@@ -86,10 +86,10 @@ def make_plan(study: Study, home: Home, found: FoundData | None = None) -> Plan:
     """
     trials = known_trials(study, home)
     finished = {key for key, state in read_states(home, study.name).items() if state.status in FINAL}
-    packs = planned_packs(study, trials, finished)
+    packs = planned_packs(study, trials, finished, read_pack_sizes(home, study))
     found = found or find_data(study)
     works, sizes, uncounted = _costs(study, trials, packs, finished, found)
-    at_once = this_machine(gpus=study.pack.gpus > 0).packs_at_once(study.pack)
+    at_once = packs_at_once(study.pack, [this_machine(gpus=study.pack.gpus > 0)])
     arms = tuple(
         _arm_plan(study, phase, arm, trials, packs, finished, works, sizes)
         for phase, arm in dict.fromkeys((trial.phase, trial.arm) for trial in _in_order(study, trials))
@@ -117,7 +117,9 @@ def known_trials(study: Study, home: Home) -> list[Trial]:
     return with_settings(trials, to_trials(read_ledger(ledger))) if ledger.exists() else trials
 
 
-def planned_packs(study: Study, trials: Sequence[Trial], finished: Collection[str] = ()) -> list[TrialPack]:
+def planned_packs(
+    study: Study, trials: Sequence[Trial], finished: Collection[str] = (), at_most: Mapping[str, int] | None = None
+) -> list[TrialPack]:
     """The packs that ``run`` would train: those of settled trials, and those of trials that it will settle.
 
     Trials that are settled together train together, so that of the others there are as many as if they were settled now, or more where
@@ -127,8 +129,8 @@ def planned_packs(study: Study, trials: Sequence[Trial], finished: Collection[st
     waiting = [trial for trial in trials if not trial.settled]
     share = study.trainable is None
     return [
-        *make_packs(settled, study.pack.size, finished, share_batches=share),
-        *make_packs(waiting, study.pack.size, finished, share_batches=share),
+        *make_packs(settled, study.pack.size, finished, share_batches=share, at_most=at_most),
+        *make_packs(waiting, study.pack.size, finished, share_batches=share, at_most=at_most),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dashboards.selection import SEARCH
 from stablesweep.calibration import Calibration, calibrate
 from stablesweep.estimate import Estimator, FoundData
-from stablesweep.machine import Machine, this_machine
+from stablesweep.machine import Machine, packs_at_once, this_machine
 from stablesweep.packs import TrialPack
 from stablesweep.plan import Plan
 from stablesweep.study import Pack, Study
@@ -99,7 +99,7 @@ def _pack_seconds(pack: TrialPack, estimator: Estimator, calibration: Calibratio
 
 def _wall_s(packs: Sequence[TrialPack], seconds: Mapping[str, float], pack: Pack, machine: Machine) -> float | None:
     """At best all workers are busy all the time; at least it takes the longest chain of packs that wait for each other."""
-    at_once = machine.packs_at_once(pack)
+    at_once = packs_at_once(pack, [machine])
     if not at_once or not packs:
         return 0.0 if at_once else None
     own = {key: value / pack.workers for key, value in seconds.items()}

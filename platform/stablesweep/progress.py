@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
+from stablesweep.messages import EpochDone, Message, PackTimed, Remark, SampleSkipped, TrialEnded, TrialStarted
 from stablesweep.record import TrialState
 from stablesweep.trials import Trial
 
@@ -91,7 +91,7 @@ class Progress:
         """Take in messages; those about trials that are not in the ledger are ignored."""
         with self._lock:
             for message in messages:
-                if isinstance(message, PackTimed | SampleSkipped) or message.key in self._trials:
+                if isinstance(message, PackTimed | SampleSkipped | Remark) or message.key in self._trials:
                     self._note_one(message)
 
     def _note_one(self, message: Message) -> None:

@@ -3,10 +3,11 @@
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 
 from stablesweep.errors import StablesweepError, StudyError
-from stablesweep.machine import Machine
+from stablesweep.machine import Machine, packs_at_once
 from stablesweep.study import Pack
 
 # Set before Ray is imported; what the user has set is kept. Each line says what it saves on a small machine.
@@ -19,6 +20,8 @@ ENVIRONMENT = {
     # One process fewer for each pack; it watches for the preemption of cloud nodes, which retries cover as well.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Tune's default for a searcher is one that waits for its process at a time: too slow a start on many GPUs.
+    "TUNE_MAX_PENDING_TRIALS_PG": "8",
     # The record is ours: Tune's own loggers would write every result once more.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C is handled by stablesweep.stopping.
@@ -28,6 +31,10 @@ ENVIRONMENT = {
     # A warning about many processes on few cores: each pack has some, and nothing can be done about it.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "worker processes have been started on node",
 }
+
+
+LOOK_EVERY_S = 5.0
+"""So often the cluster is asked what it has."""
 
 
 def prepare_environment() -> None:
@@ -68,21 +75,44 @@ def ray_session() -> Iterator[None]:
         ray.shutdown()
 
 
-def concurrent_packs(pack: Pack) -> int:
-    """How many packs the cluster can train at the same time: its CPUs and GPUs over those of a pack.
+class Capacity:
+    """How many packs the cluster can train at the same time, while nodes join and leave it.
+
+    Args:
+        pack: What one pack asks for.
+        wait: Whether to wait for nodes where not even one pack fits now.
 
     Raises:
-        StudyError: If not even one fits.
+        StudyError: If not even one fits, and that is not to be waited for.
     """
+
+    def __init__(self, pack: Pack, *, wait: bool = False) -> None:
+        self._pack, self._wait = pack, wait
+        self._looked_at, self._packs = 0.0, 0
+        if not self.packs() and not wait:
+            raise StudyError(self._too_small())
+
+    def packs(self) -> int:
+        """How many fit now. Of a cluster that is waited for at least one: what waits is what makes it grow."""
+        if time.monotonic() - self._looked_at > LOOK_EVERY_S or not self._looked_at:
+            self._packs = packs_at_once(self._pack, _machines())
+            self._looked_at = time.monotonic()
+        return max(self._packs, int(self._wait))
+
+    def _too_small(self) -> str:
+        pack, machines = self._pack, _machines()
+        each = f"{pack.workers} times " if pack.workers > 1 else ""
+        cpus, gpus = sum(one.cpus for one in machines), sum(one.gpus for one in machines)
+        nodes = f" on {len(machines)} nodes" if len(machines) > 1 else ""
+        return (
+            f"pack: one pack asks for {each}{pack.cpus:g} CPUs and {pack.gpus:g} GPUs, Ray has {cpus:g} and {gpus}{nodes}; "
+            "lower pack.cpus, pack.gpus or pack.workers, add nodes, or wait for them with --wait-for-nodes."
+        )
+
+
+def _machines() -> list[Machine]:
+    """The nodes of the cluster that are alive."""
     import ray
 
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = total.get("CPU", 0.0), int(total.get("GPU", 0))
-    fits = Machine(cpus=cpus, gpus=gpus).packs_at_once(pack)
-    if fits < 1:
-        each = f"{pack.workers} times " if pack.workers > 1 else ""
-        raise StudyError(
-            f"pack: one pack asks for {each}{pack.cpus:g} CPUs and {pack.gpus:g} GPUs, Ray has {cpus:g} and {gpus}; "
-            "lower pack.cpus, pack.gpus or pack.workers, or add nodes."
-        )
-    return fits
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [Machine(cpus=one.get("CPU", 0.0), gpus=int(one.get("GPU", 0))) for one in resources]

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS epochs (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS curves (pack TEXT PRIMARY KEY, trials INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS skipped_samples (problem TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pack_sizes (arm TEXT PRIMARY KEY, asked TEXT NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS target (study_run TEXT NOT NULL);
 """
 
@@ -165,6 +166,20 @@ class Record:
         """What was wrong with each sample of the dataset that was left out, a sentence each, sorted."""
         query = "SELECT problem FROM skipped_samples ORDER BY problem"
         return [problem for (problem,) in self._connection.execute(query)]
+
+    def pack_sizes(self, asked: str) -> dict[str, int]:
+        """By arm, how many trials of it fitted into memory together.
+
+        Args:
+            asked: What the study asks for its packs; what was found out for another request says nothing about this one.
+        """
+        return dict(self._connection.execute("SELECT arm, size FROM pack_sizes WHERE asked = ?", (asked,)))
+
+    def set_pack_size(self, arm: str, asked: str, size: int) -> None:
+        """Note how many trials of an arm fit into memory together; see :meth:`pack_sizes`."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO pack_sizes (arm, asked, size) VALUES (?, ?, ?)", (arm, asked, size)
+        )
 
     def set_run(self, key: str, run_id: str) -> None:
         """Note the MLflow run of a trial."""

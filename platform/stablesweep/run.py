@@ -1,6 +1,6 @@
 """Running a study from its ledger to its report, or continuing it."""
 
-import shutil
+import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from rich.console import Console
 from dashboards import tags
 from stablesweep.arm_costs import ImageSizes, cost_tags
 from stablesweep.centres import Setting
+from stablesweep.checkpoints import CheckpointStore, in_storage, packs_in, study_storage
 from stablesweep.files import write_text
 from stablesweep.hardware import cluster_hardware
 from stablesweep.home import Home, StudyFolder, locked
 from stablesweep.jobs import JobSource
 from stablesweep.ledger import Ledger
-from stablesweep.messages import FINAL, Message, TrialEnded
+from stablesweep.messages import FINAL, Message, Remark, TrialEnded
 from stablesweep.outcomes import Outcomes
-from stablesweep.packs import TrialPack
 from stablesweep.preflight import check_data
 from stablesweep.progress import Progress
 from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher, RunTags
-from stablesweep.ray_session import concurrent_packs, prepare_environment, ray_session
+from stablesweep.ray_session import Capacity, prepare_environment, ray_session
 from stablesweep.record import Record
 from stablesweep.schedule import Schedule
 from stablesweep.stopping import stop_on_signal
@@ -55,6 +55,15 @@ class RunOutcome:
     """Seconds by activity, in the order in which they are shown."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a study trains."""
+
+    storage: str
+    """The study's folder for checkpoints: a path or a URI."""
+    wait_for_nodes: bool
+
+
 class Stopwatch:
     """Seconds by activity."""
 
@@ -77,7 +86,14 @@ class Stopwatch:
 
 
 def run_study(
-    study: Study, home: Home, console: Console, *, source: str | None = None, retry_lost: bool = False
+    study: Study,
+    home: Home,
+    console: Console,
+    *,
+    source: str | None = None,
+    retry_lost: bool = False,
+    storage: str | None = None,
+    wait_for_nodes: bool = False,
 ) -> RunOutcome:
     """Train what the study still lacks, record it in MLflow, and say how it goes on ``console``.
 
@@ -87,6 +103,9 @@ def run_study(
         console: Where progress is shown.
         source: What messages call the study: its file; by default its name.
         retry_lost: Train trials again that were lost with a machine or a process.
+        storage: A path or a URI for the checkpoints of all studies, which every node of a cluster sees; by default
+            ``$STABLESWEEP_STORAGE``, else the home.
+        wait_for_nodes: Wait for nodes to join where not even one pack fits, instead of refusing.
 
     Raises:
         StablesweepError: If the study cannot be run; nothing was trained then.
@@ -104,7 +123,8 @@ def run_study(
             record.pause()
             if retry_lost:
                 record.reopen_lost()
-            return _run(study, home, ledger, record, sizes, watch, console)
+            place = Place(storage=study_storage(folder, storage), wait_for_nodes=wait_for_nodes)
+            return _run(study, home, ledger, record, sizes, watch, console, place)
         finally:
             record.close()
 
@@ -117,6 +137,7 @@ def _run(
     sizes: ImageSizes | None,
     watch: Stopwatch,
     console: Console,
+    place: Place,
 ) -> RunOutcome:
     folder = home.study(study.name)
     publisher = Publisher(home.tracking_uri, home.artifact_root, study, ledger.trials)
@@ -130,7 +151,7 @@ def _run(
         # Counted beside the training, so that it does not start later.
         publisher.tag_later(lambda: cost_tags(study, sizes))
         _announce(study, ledger.trials, left, console)
-        _train(study, folder, ledger, record, publisher, watch, console)
+        _train(study, folder, ledger, record, publisher, watch, console, place)
     else:
         _say(console, f"Nothing to train: all {len(ledger.trials)} trials of {study.name} are finished.")
     return _close(ledger.trials, before, bool(left), record, publisher, watch)
@@ -153,6 +174,7 @@ def _train(
     publisher: Publisher,
     watch: Stopwatch,
     console: Console,
+    place: Place,
 ) -> None:
     prepare_environment()
     with watch.time("importing Ray"):
@@ -168,35 +190,59 @@ def _train(
     def take(messages: Sequence[Message]) -> None:
         outcomes.note(messages)
         progress.note(messages)
+        for text in {message.text: None for message in messages if isinstance(message, Remark)}:
+            say(text)
+
+    @functools.cache
+    def say(text: str) -> None:
+        _say(console, f"Note: {text}")
 
     def give_up(messages: Sequence[Message]) -> None:
         record.apply([_with_seconds(message, record) for message in messages])
         progress.note(messages)
 
-    schedule = Schedule(study, ledger.trials, outcomes, settings=ledger.settings, keep=keep, give_up=give_up)
+    asked = study.pack.model_dump_json()
+
+    def remember(arm: str, size: int) -> None:
+        record.set_pack_size(arm, asked, size)
+        say(f"a pack of {arm} did not fit into memory; from here on its packs have at most {size} trials.")
+
+    def concurrent() -> int:
+        progress.concurrent = max(capacity.packs(), 1)
+        return capacity.packs()
+
+    schedule = Schedule(
+        study,
+        ledger.trials,
+        outcomes,
+        settings=ledger.settings,
+        keep=keep,
+        give_up=give_up,
+        at_most=record.pack_sizes(asked),
+        remember=remember,
+    )
     # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
     with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
-        progress.concurrent = concurrent_packs(study.pack)
+        capacity = Capacity(study.pack, wait=place.wait_for_nodes)
         hardware = cluster_hardware()
         publisher.tag_later(lambda: RunTags(study={tags.HARDWARE: hardware} if hardware else {}))
         mailbox = Mailbox()
         recorder = Recorder(folder.record, publisher, mailbox, progress.stop, take)
-        source = JobSource(study, schedule, outcomes, recorder.flush)
+        source = JobSource(study, schedule, outcomes, recorder.flush, place.storage)
         recorder.start()
         try:
             pack_seconds = train_packs(
                 source,
                 pack=study.pack,
-                concurrent=progress.concurrent,
+                concurrent=concurrent,
                 mailbox=mailbox,
-                storage=folder.packs,
                 begun=progress.begun,
                 stop=progress.stop,
             )
         finally:
             recorder.finish()
     record.pause()
-    _remove_checkpoints(folder, source.packs, {state.key for state in record.trials() if state.status in FINAL})
+    _remove_checkpoints(place.storage, {state.key for state in record.trials() if state.status in FINAL})
     watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
     rest = pack_seconds - sum(progress.timing.values())
     watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)
@@ -223,11 +269,11 @@ def _with_seconds(message: Message, record: Record) -> Message:
     return replace(message, seconds=sum(epoch.seconds for epoch in record.epochs([message.key])))
 
 
-def _remove_checkpoints(folder: StudyFolder, packs: Sequence[TrialPack], finished: set[str]) -> None:
-    for pack in packs:
-        if all(trial.key in finished for trial in pack.trials):
-            shutil.rmtree(folder.packs / "train" / pack.name, ignore_errors=True)
-    shutil.rmtree(folder.packs / "tune", ignore_errors=True)
+def _remove_checkpoints(storage: str, finished: set[str]) -> None:
+    """Of packs all of whose trials have their results; the others are continued by the next run."""
+    for name, checkpoint in packs_in(storage):
+        if finished.issuperset(checkpoint.seal.keys):
+            CheckpointStore(in_storage(storage, name)).delete()
 
 
 def _close(

@@ -3,13 +3,14 @@
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from dashboards.selection import SEARCH
 from search_spaces import SpaceError
 from stablesweep.centres import Setting
 from stablesweep.messages import Message, TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
-from stablesweep.packs import TrialPack, make_packs, pack_name
+from stablesweep.packs import TrialPack, make_packs, pack_name, split
 from stablesweep.search import ArmSearch
 from stablesweep.settling import settle
 from stablesweep.sources import group_name
@@ -28,6 +29,8 @@ class Schedule:
         keep: Called with trials that have just been settled, and what their groups were settled with: makes that durable, before any
             of them is handed out.
         give_up: Called with messages about trials that are lost: makes that durable.
+        at_most: By arm, how many trials a pack may have, where memory has shown that they do not all fit.
+        remember: Called with an arm and the new number of trials that its packs may have: makes that durable.
     """
 
     def __init__(
@@ -39,13 +42,17 @@ class Schedule:
         settings: Mapping[str, Setting],
         keep: Callable[[Sequence[Trial], Mapping[str, Setting]], None],
         give_up: Callable[[Sequence[Message]], None],
+        at_most: Mapping[str, int] | None = None,
+        remember: Callable[[str, int], None] = lambda _arm, _size: None,
     ) -> None:
         self._study, self._outcomes, self._settings = study, outcomes, dict(settings)
-        self._keep, self._give_up = keep, give_up
+        self._keep, self._give_up, self._remember = keep, give_up, remember
+        self._at_most = dict(at_most or {})
         self._trials = {trial.key: trial for trial in trials}
         self._searches = {arm.name: ArmSearch(study, arm) for arm in study.arms} if study.phases.search else {}
         self._handed_out: set[str] = set()
         self._names: set[str] = set()
+        self._begun: set[str] = set()
         self._queue: list[TrialPack] = []
         self._enqueue()
 
@@ -57,6 +64,7 @@ class Schedule:
         # A search keeps all that follows it waiting.
         chosen = next((pack for pack in self._queue if pack.first.phase == SEARCH), self._queue[0])
         self._queue.remove(chosen)
+        self._begun.add(chosen.name)
         return chosen
 
     def done(self) -> bool:
@@ -81,6 +89,35 @@ class Schedule:
         if reason is not None:
             missing = [trial for trial in pack.trials if self._outcomes.final(trial.key) is None]
             self._lose({trial.key: reason for trial in missing}, pack.name)
+
+    def too_large(self, pack: TrialPack, reason: str) -> None:
+        """Note that a pack did not fit into memory; all its messages must have been taken in before.
+
+        Its trials without a result train again in packs of half as many, and so do all later packs of the arm. A trial that does not
+        fit alone is lost.
+
+        Args:
+            pack: A pack that was handed out.
+            reason: What ran out, one line.
+        """
+        arm, size = pack.first.arm, -(-len(pack.trials) // 2)
+        left = replace(pack, trials=tuple(t for t in pack.trials if self._outcomes.final(t.key) is None))
+        if len(pack.trials) == 1:
+            self._lose({t.key: f"out of memory although it trained alone ({reason})" for t in left.trials}, pack.name)
+            return
+        if size < self._at_most.get(arm, size + 1):
+            self._at_most[arm] = size
+            self._remember(arm, size)
+        queued = [left, *self._queue] if left.trials else self._queue
+        self._queue = [part for one in queued for part in self._fitting(one)]
+
+    def _fitting(self, pack: TrialPack) -> list[TrialPack]:
+        """The pack, or its parts if it would not fit into memory."""
+        size = self._at_most.get(pack.first.arm, len(pack.trials))
+        if len(pack.trials) <= size:
+            # A pack that ran out of memory and lost members since may fit now; it needs another name to train again.
+            return [pack if pack.name not in self._begun else replace(pack, name=self._new_name(pack.name))]
+        return [replace(part, name=self._new_name(part.name)) for part in split(pack, size)]
 
     def _lose(self, reasons: Mapping[str, str], pack: str) -> None:
         messages: list[Message] = []
@@ -136,9 +173,11 @@ class Schedule:
         settled = [trial for trial in self._trials.values() if trial.settled]
         finished = {trial.key for trial in settled if self._outcomes.final(trial.key) is not None}
         share = self._study.trainable is None
-        for pack in make_packs(settled, self._study.pack.size, finished | self._handed_out, share_batches=share):
+        without = finished | self._handed_out
+        size = self._study.pack.size
+        for pack in make_packs(settled, size, without, share_batches=share, at_most=self._at_most):
             self._handed_out |= {trial.key for trial in pack.trials}
-            self._queue.append(TrialPack(self._new_name(pack.name), pack.trials))
+            self._queue.append(replace(pack, name=self._new_name(pack.name)))
 
     def _new_name(self, name: str) -> str:
         """``name``, or where a pack of that name was handed out before its last trials were settled, one like it."""

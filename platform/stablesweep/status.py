@@ -10,6 +10,7 @@ from stablesweep.errors import LedgerError
 from stablesweep.home import Home, is_locked
 from stablesweep.ledger import read_ledger, to_trials
 from stablesweep.record import Record, TrialState
+from stablesweep.study import Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +40,18 @@ def read_states(home: Home, name: str) -> dict[str, TrialState]:
     record = Record(path)
     try:
         return {state.key: state for state in record.trials()}
+    finally:
+        record.close()
+
+
+def read_pack_sizes(home: Home, study: Study) -> dict[str, int]:
+    """By arm, how many trials a pack may have where an earlier run met the limits of memory. Writes nothing."""
+    path = home.study(study.name).record
+    if not path.exists():
+        return {}
+    record = Record(path)
+    try:
+        return record.pack_sizes(study.pack.model_dump_json())
     finally:
         record.close()
 

@@ -2,19 +2,18 @@
 
 import logging
 import math
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import ray.train
 import torch
 
+from stablesweep.checkpoints import CheckpointStore, SealedCheckpoint, in_storage
 from stablesweep.imports import install_modules
 from stablesweep.job import PackJob
 from stablesweep.mailbox import ANSWER_WITHIN_S, Outbox
-from stablesweep.messages import EpochDone, Message, PackTimed, SampleSkipped, TrialEnded, TrialStarted
+from stablesweep.messages import EpochDone, Message, PackTimed, Remark, SampleSkipped, TrialEnded, TrialStarted
 from trainables import (
     CustomPack,
     Dataset,
@@ -27,9 +26,9 @@ from trainables import (
     load_dataset,
 )
 from trainables.text import one_line
+from trainables.training.failures import is_out_of_memory
 from trainables.training.pruning import to_prune
 
-CHECKPOINT_FILE = "pack.pt"
 THREADS = 1
 """One thread, always: the last bits of a float depend on the number of threads."""
 ASK_EVERY_S = 1.0
@@ -57,12 +56,24 @@ def train_pack(config: dict[str, Any]) -> None:
     install_modules(job.modules)
     install(job.entries)
     job = _without_failed(job, ranks, outbox)
-    if ranks.first(outbox.flush()) or not job.members:
+    if ranks.first(outbox.flush()) or not job.members or ranks.first(outbox.too_large(job.name)):
         return
+    try:
+        _train_members(job, ranks, outbox)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        outbox.tell_too_large(job.name, one_line(error))
+        if ranks.world > 1:
+            # The others wait for this one until Ray Train ends them all; started again, they find what was told.
+            raise
+
+
+def _train_members(job: PackJob, ranks: Ranks, outbox: Outbox) -> None:
     # Data that cannot be read may be readable on another machine: that is no fault of the trials.
     data = None if job.trainable is not None else load_dataset(job.dataset, **job.dataset_options)
     try:
-        pack = _restored(job, ranks, data) or _build(job, ranks, data)
+        pack = _restored(job, ranks, data, outbox) or _build(job, ranks, data)
     except ValueError as error:
         # Every worker finds the same, and would again: these trials cannot be trained, whatever is tried.
         ends = [TrialEnded(key=member.key, status="failed", reason=one_line(error)) for member in job.members]
@@ -122,26 +133,45 @@ def _device() -> str:
     return str(ray.train.torch.get_device())
 
 
-def _restored(job: PackJob, ranks: Ranks, data: Dataset | None) -> AnyPack | None:
-    pack = _loaded(job, ranks, data)
-    # A file that only some workers could read must not leave the others at another step.
-    return pack if all(ranks.gather(pack is not None)) else None
+def _restored(job: PackJob, ranks: Ranks, data: Dataset | None, outbox: Outbox) -> AnyPack | None:
+    """The pack as its newest usable checkpoint has it; every worker takes the same one."""
+    for name in (job.name, *job.earlier_packs):
+        store = CheckpointStore(in_storage(job.storage, name))
+        for checkpoint in ranks.gather(_sealed(store, outbox))[0]:
+            pack, problem = _loaded(job, ranks, data, store, checkpoint)
+            problems = [found for found in ranks.gather(problem) if found]
+            if not problems:
+                return pack
+            if ranks.rank == 0 and name == job.name:
+                store.discard(checkpoint)
+            # Results do not depend on the checkpoint, only the time does: a bad one costs its epochs and no more.
+            outbox.send([Remark(text=f"{problems[0]}; the pack goes on from an earlier checkpoint, or starts over.")])
+    return None
 
 
-def _loaded(job: PackJob, ranks: Ranks, data: Dataset | None) -> AnyPack | None:
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return None
+def _sealed(store: CheckpointStore, outbox: Outbox) -> list[SealedCheckpoint]:
     try:
-        with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
+        return store.sealed()
+    except OSError as error:
+        outbox.send(
+            [Remark(text=f"{store.where}: checkpoints cannot be read ({one_line(error)}); the pack starts over.")]
+        )
+        return []
+
+
+def _loaded(
+    job: PackJob, ranks: Ranks, data: Dataset | None, store: CheckpointStore, checkpoint: SealedCheckpoint
+) -> tuple[AnyPack | None, str | None]:
+    """The pack with the state of a checkpoint, or why it cannot be used."""
+    try:
+        state = store.read(checkpoint, lambda file: torch.load(file, map_location="cpu", weights_only=True))
         pack = _build(job, ranks, data)
         pack.load_state_dict(state)
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes torch raise
-        # Results do not depend on the checkpoint, only the time does: a bad one costs its epochs and no more.
-        logger.warning("%s: this checkpoint cannot be used (%s); the pack starts over.", checkpoint.path, error)
-        return None
-    return pack
+    except Exception as error:  # whatever a state of another version makes torch raise
+        if is_out_of_memory(error):
+            raise
+        return None, f"{store.where}: the checkpoint {checkpoint.name} cannot be used ({one_line(error)})"
+    return pack, None
 
 
 def _starts(job: PackJob) -> list[Message]:
@@ -176,7 +206,7 @@ def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
         outbox.send(messages)
         checkpoints, stop = 0.0, ranks.first(clock.stop_requested(ANSWER_WITHIN_S))
         if not pack.finished and ranks.first(stop or clock.checkpoint_due(within_an_epoch=False)):
-            checkpoints = _save(pack, ranks)
+            checkpoints = _save(job, pack, ranks, outbox)
             clock.saved()
         if stop:
             return
@@ -259,14 +289,18 @@ def _end_messages(result: MemberResult) -> list[Message]:
     ]
 
 
-def _save(pack: AnyPack, ranks: Ranks) -> float:
-    """Hand a checkpoint to Ray Train; the seconds it took. All workers take part, the first one writes."""
+def _save(job: PackJob, pack: AnyPack, ranks: Ranks, outbox: Outbox) -> float:
+    """Write a checkpoint; the seconds it took. All workers take part, the first one writes."""
     began = time.monotonic()
     state = pack.state_dict()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if ranks.rank == 0:
-            torch.save(state, Path(folder) / CHECKPOINT_FILE)
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report({}, checkpoint=checkpoint)
+    if ranks.rank == 0:
+        keys = tuple(member.key for member in job.members)
+        try:
+            store = CheckpointStore(in_storage(job.storage, job.name))
+            store.save(lambda file: torch.save(state, file), epoch=pack.epoch, step=pack.step, keys=keys)
+        except OSError as error:
+            # What is trained is not lost with it: the pack goes on, and the next checkpoint may fit.
+            outbox.send(
+                [Remark(text=f"{job.storage}: a checkpoint cannot be written ({one_line(error)}); training goes on.")]
+            )
     return time.monotonic() - began

@@ -16,7 +16,7 @@ from stablesweep.cli import main
 from stablesweep.estimate import NO_WORK, optimizer_share
 from stablesweep.home import Home
 from stablesweep.ledger import Ledger
-from stablesweep.machine import Machine
+from stablesweep.machine import Machine, packs_at_once
 from stablesweep.messages import TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
 from stablesweep.plan import ArmPlan, Plan, make_plan
@@ -442,7 +442,24 @@ def test_planning_draws_from_no_global_generator(tmp_path: Path) -> None:
 )
 def test_packs_that_fit_a_machine(pack: dict[str, Any], machine: tuple[int, int], fit: int) -> None:
     cpus, gpus = machine
-    assert Machine(cpus=cpus, gpus=gpus).packs_at_once(Pack.model_validate(pack)) == fit
+    assert packs_at_once(Pack.model_validate(pack), [Machine(cpus=cpus, gpus=gpus)]) == fit
+
+
+@pytest.mark.parametrize(
+    ("pack", "nodes", "fit"),
+    [
+        # What is left over on two nodes is no place for one worker.
+        ({"cpus": 3}, [(4, 0), (4, 0)], 2),
+        ({"gpus": 2}, [(16, 3), (16, 3)], 2),
+        ({"gpus": 0.4}, [(16, 1), (16, 1)], 4),
+        # A pack of several workers may span nodes.
+        ({"workers": 4, "gpus": 1}, [(16, 2), (16, 2)], 1),
+        ({"gpus": 1}, [(0, 8), (64, 0)], 0),
+    ],
+)
+def test_packs_that_fit_a_cluster(pack: dict[str, Any], nodes: list[tuple[int, int]], fit: int) -> None:
+    machines = [Machine(cpus=cpus, gpus=gpus) for cpus, gpus in nodes]
+    assert packs_at_once(Pack.model_validate(pack), machines) == fit
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda file: file.stem)

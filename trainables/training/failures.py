@@ -6,12 +6,18 @@ import torch
 def is_the_processes(error: Exception) -> bool:
     """Whether an exception says that the whole process is in trouble: out of memory, a broken
     accelerator, or another worker of its pack that is gone."""
-    kinds: tuple[type[Exception], ...] = (MemoryError, torch.OutOfMemoryError)
+    kinds: tuple[type[Exception], ...] = (ExchangeBroken,)
     if hasattr(torch, "AcceleratorError"):
         kinds = (*kinds, torch.AcceleratorError)
-    kinds = (*kinds, ExchangeBroken)
+    return isinstance(error, kinds) or is_out_of_memory(error)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception says that memory ran out, on the host or on the device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
     # Torch's CPU allocator has no exception type of its own.
-    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 class ExchangeBroken(RuntimeError):

@@ -1,0 +1,249 @@
+"""Checkpoints of packs: whole or not at all, checked when they are read, on any file system that pyarrow knows."""
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeVar
+
+from pyarrow import fs
+
+from stablesweep.errors import StablesweepError
+from stablesweep.home import StudyFolder
+
+KEEP = 2
+"""The newest, and the one before in case the newest is damaged."""
+CHUNK = 2**20
+DATA, SEAL = ".pt", ".json"
+STORAGE_VARIABLE = "STABLESWEEP_STORAGE"
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that is not what was written; one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """What is written after a checkpoint, so that it is complete, and its bytes can be checked."""
+
+    sha256: str
+    bytes: int
+    epoch: int
+    """Epochs done."""
+    step: int
+    """Steps done in the epoch that has begun."""
+    keys: tuple[str, ...]
+    """The trials in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SealedCheckpoint:
+    """A complete checkpoint in a store."""
+
+    name: str
+    """Sorts as the training goes on."""
+    seal: Seal
+
+
+def open_storage(where: str) -> tuple[fs.FileSystem, str]:
+    """The file system and the folder in it of a path or a URI (``s3://``, ``gs://``, ``file://``, ...).
+
+    Raises:
+        StablesweepError: If pyarrow knows no such file system, or the path is relative.
+    """
+    try:
+        system, folder = fs.FileSystem.from_uri(where)
+    except (ValueError, OSError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StablesweepError(
+            f"storage {where}: no place for checkpoints ({reason}); give an absolute path or a URI such as s3://bucket/folder."
+        ) from error
+    return system, folder
+
+
+def study_storage(folder: StudyFolder, given: str | None) -> str:
+    """Where the checkpoints of a study are: in the place that was given, else in ``$STABLESWEEP_STORAGE``, else in its home.
+
+    Args:
+        folder: The study's folder in its home.
+        given: A path or a URI for the checkpoints of all studies.
+    """
+    where = given or os.environ.get(STORAGE_VARIABLE)
+    if not where:
+        return str(folder.packs)
+    return in_storage(where if "://" in where else str(Path(where).expanduser().resolve()), folder.path.name)
+
+
+def in_storage(where: str, *parts: str) -> str:
+    """The path or URI of something below a path or URI; what follows a ``?`` stays at the end."""
+    base, mark, options = where.partition("?") if "://" in where else (where, "", "")
+    return "/".join([base.rstrip("/"), *parts]) + mark + options
+
+
+class CheckpointStore:
+    """The checkpoints of one pack.
+
+    A checkpoint is two files: the state, and after it the seal with its digest. Without a seal it does not exist, and where the
+    digest does not fit it is damaged. So nothing has to be renamed, which object stores cannot do.
+
+    Args:
+        where: The pack's folder: a path or a URI. It need not exist.
+
+    Raises:
+        StablesweepError: If pyarrow knows no such file system.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._system, self._folder = open_storage(where)
+
+    def save(self, write: Callable[[IO[bytes]], object], *, epoch: int, step: int, keys: tuple[str, ...]) -> None:
+        """Add a checkpoint and remove all but the newest.
+
+        Args:
+            write: Writes the state to the stream it is given.
+            epoch: Epochs done.
+            step: Steps done in the epoch that has begun.
+            keys: The trials in it.
+
+        Raises:
+            OSError: If it cannot be written; those before are still there.
+        """
+        name = f"{epoch:06d}-{step:09d}-{uuid.uuid4().hex[:8]}"
+        if isinstance(self._system, fs.LocalFileSystem):
+            self._system.create_dir(self._folder, recursive=True)
+        try:
+            with self._system.open_output_stream(self._path(name + DATA)) as file:
+                stream = _Digesting(file)
+                write(stream)  # type: ignore[arg-type]
+            seal = Seal(sha256=stream.digest.hexdigest(), bytes=stream.count, epoch=epoch, step=step, keys=keys)
+            with self._system.open_output_stream(self._path(name + SEAL)) as file:
+                file.write(json.dumps(asdict(seal)).encode())
+        except OSError:
+            self._delete([name + DATA, name + SEAL])
+            raise
+        self._keep_newest()
+
+    def sealed(self) -> list[SealedCheckpoint]:
+        """The complete checkpoints, the newest first. Raises OSError if the storage cannot be read."""
+        names = {file for file in self._files() if file.endswith(SEAL)}
+        found = [(file.removesuffix(SEAL), self._seal(file)) for file in sorted(names, reverse=True)]
+        return [SealedCheckpoint(name=name, seal=seal) for name, seal in found if seal is not None]
+
+    def read(self, checkpoint: SealedCheckpoint, load: Callable[[IO[bytes]], Value]) -> Value:
+        """What ``load`` makes of a checkpoint's bytes, which are checked first.
+
+        Raises:
+            DamagedCheckpoint: If they are not those that were written.
+            OSError: If the storage cannot be read.
+        """
+        path = self._path(checkpoint.name + DATA)
+        try:
+            with self._system.open_input_file(path) as file:
+                self._check(path, file, checkpoint.seal)
+                file.seek(0)
+                return load(file)
+        except FileNotFoundError as error:
+            raise DamagedCheckpoint(f"{path}: the file is missing") from error
+
+    def discard(self, checkpoint: SealedCheckpoint) -> None:
+        """Remove a checkpoint that is of no use, so that it does not take the place of one that is."""
+        self._delete([checkpoint.name + DATA, checkpoint.name + SEAL])
+
+    def delete(self) -> None:
+        """Remove the pack's checkpoints; a storage that cannot be reached keeps them."""
+        try:
+            self._delete(self._files())
+            if isinstance(self._system, fs.LocalFileSystem):
+                self._system.delete_dir(self._folder)
+        except OSError as error:
+            logger.info("%s: could not be removed (%s)", self.where, error)
+
+    @staticmethod
+    def _check(path: str, file: Any, seal: Seal) -> None:
+        digest, count = hashlib.sha256(), 0
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            count += len(chunk)
+        if count != seal.bytes:
+            raise DamagedCheckpoint(f"{path}: it has {count} bytes where {seal.bytes} were written")
+        if digest.hexdigest() != seal.sha256:
+            raise DamagedCheckpoint(f"{path}: its bytes are not those that were written")
+
+    def _seal(self, file: str) -> Seal | None:
+        """What a seal says; None if it cannot be understood, as one that was cut off while it was written."""
+        try:
+            with self._system.open_input_file(self._path(file)) as stream:
+                values = json.loads(stream.read())
+            return Seal(**{**values, "keys": tuple(values["keys"])})
+        except (ValueError, TypeError, KeyError, RecursionError, FileNotFoundError):
+            return None
+
+    def _keep_newest(self) -> None:
+        names = sorted({file.rpartition(".")[0] for file in self._files() if file.endswith(SEAL)})
+        kept = {name + end for name in names[-KEEP:] for end in (DATA, SEAL)}
+        # The data first: a seal without data is damage that is seen, data without a seal is rubbish that stays.
+        self._delete(sorted((file for file in self._files() if file not in kept), key=lambda file: file.endswith(SEAL)))
+
+    def _files(self) -> list[str]:
+        found = self._system.get_file_info(fs.FileSelector(self._folder, allow_not_found=True))
+        return [info.base_name for info in found if info.type == fs.FileType.File]
+
+    def _delete(self, files: list[str]) -> None:
+        for file in files:
+            try:
+                self._system.delete_file(self._path(file))
+            except OSError as error:
+                logger.info("%s: %s could not be removed (%s)", self.where, file, error)
+
+    def _path(self, file: str) -> str:
+        return str(PurePosixPath(self._folder) / file)
+
+
+class _Digesting:
+    """A stream that counts and digests what goes through it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.digest, self.count = hashlib.sha256(), 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self.digest.update(view)
+        self._file.write(view)
+        self.count += len(view)
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed when it is closed."""
+
+
+def packs_in(where: str) -> Iterator[tuple[str, SealedCheckpoint]]:
+    """The packs that have checkpoints in a study's storage, each with its newest one.
+
+    Args:
+        where: The study's folder in the storage: a path or a URI.
+
+    Raises:
+        StablesweepError: If the storage cannot be read.
+    """
+    system, folder = open_storage(where)
+    try:
+        found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        for info in found:
+            if info.type == fs.FileType.Directory:
+                newest = CheckpointStore(in_storage(where, info.base_name)).sealed()[:1]
+                yield from ((info.base_name, checkpoint) for checkpoint in newest)
+    except OSError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StablesweepError(
+            f"storage {where}: cannot be read ({reason}); make it reachable, or give another."
+        ) from error
