@@ -12,6 +12,7 @@ from typing import IO, Any, TypeVar
 
 from pyarrow import fs
 
+from dashboards.formats import without_password, without_passwords
 from stablesweep.errors import StablesweepError
 from stablesweep.home import StudyFolder
 
@@ -61,12 +62,19 @@ def open_storage(where: str) -> tuple[fs.FileSystem, str]:
     """
     try:
         system, folder = fs.FileSystem.from_uri(where)
+        if not folder.strip("/"):
+            raise ValueError("it names no folder")
     except (ValueError, OSError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(without_passwords(str(error)).split())[:200]
         raise StablesweepError(
-            f"storage {where}: no place for checkpoints ({reason}); give an absolute path or a URI such as s3://bucket/folder."
+            f"storage {_shown(where)}: no place for checkpoints ({reason}); give an absolute path or a URI such as s3://bucket/folder."
         ) from error
     return system, folder
+
+
+def _shown(where: str) -> str:
+    """A path as it is, a URI without what must not be shown."""
+    return without_password(where) if "://" in where else where
 
 
 def study_storage(folder: StudyFolder, given: str | None) -> str:
@@ -102,7 +110,8 @@ class CheckpointStore:
     """
 
     def __init__(self, where: str) -> None:
-        self.where = where
+        self.where = _shown(where)
+        """The folder, as messages name it."""
         self._system, self._folder = open_storage(where)
 
     def save(self, write: Callable[[IO[bytes]], object], *, epoch: int, step: int, keys: tuple[str, ...]) -> None:
@@ -121,13 +130,10 @@ class CheckpointStore:
         if isinstance(self._system, fs.LocalFileSystem):
             self._system.create_dir(self._folder, recursive=True)
         try:
-            with self._system.open_output_stream(self._path(name + DATA)) as file:
-                stream = _Digesting(file)
-                write(stream)  # type: ignore[arg-type]
+            stream = self._write(name + DATA, write)
             seal = Seal(sha256=stream.digest.hexdigest(), bytes=stream.count, epoch=epoch, step=step, keys=keys)
-            with self._system.open_output_stream(self._path(name + SEAL)) as file:
-                file.write(json.dumps(asdict(seal)).encode())
-        except OSError:
+            self._write(name + SEAL, lambda file: file.write(json.dumps(asdict(seal)).encode()))
+        except Exception:
             self._delete([name + DATA, name + SEAL])
             raise
         self._keep_newest()
@@ -166,6 +172,17 @@ class CheckpointStore:
                 self._system.delete_dir(self._folder)
         except OSError as error:
             logger.info("%s: could not be removed (%s)", self.where, error)
+
+    def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> "_Digesting":
+        """Fill a file; what went through is in the stream that it returns."""
+        with self._system.open_output_stream(self._path(name)) as file:
+            stream = _Digesting(file)
+            try:
+                write(stream)  # type: ignore[arg-type]
+            except Exception as error:
+                # Torch raises another error than the one that stopped it.
+                raise stream.failure or error from error
+        return stream
 
     @staticmethod
     def _check(path: str, file: Any, seal: Seal) -> None:
@@ -214,11 +231,17 @@ class _Digesting:
     def __init__(self, file: Any) -> None:
         self._file = file
         self.digest, self.count = hashlib.sha256(), 0
+        self.failure: OSError | None = None
+        """Why the last write failed."""
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         self.digest.update(view)
-        self._file.write(view)
+        try:
+            self._file.write(view)
+        except OSError as error:
+            self.failure = error
+            raise
         self.count += len(view)
         return len(view)
 
@@ -245,5 +268,5 @@ def packs_in(where: str) -> Iterator[tuple[str, SealedCheckpoint]]:
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise StablesweepError(
-            f"storage {where}: cannot be read ({reason}); make it reachable, or give another."
+            f"storage {_shown(where)}: cannot be read ({reason}); make it reachable, or give another."
         ) from error

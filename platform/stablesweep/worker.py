@@ -295,12 +295,12 @@ def _save(job: PackJob, pack: AnyPack, ranks: Ranks, outbox: Outbox) -> float:
     state = pack.state_dict()
     if ranks.rank == 0:
         keys = tuple(member.key for member in job.members)
+        store = CheckpointStore(in_storage(job.storage, job.name))
         try:
-            store = CheckpointStore(in_storage(job.storage, job.name))
             store.save(lambda file: torch.save(state, file), epoch=pack.epoch, step=pack.step, keys=keys)
         except OSError as error:
             # What is trained is not lost with it: the pack goes on, and the next checkpoint may fit.
             outbox.send(
-                [Remark(text=f"{job.storage}: a checkpoint cannot be written ({one_line(error)}); training goes on.")]
+                [Remark(text=f"{store.where}: a checkpoint cannot be written ({one_line(error)}); training goes on.")]
             )
     return time.monotonic() - began

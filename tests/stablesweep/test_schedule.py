@@ -5,7 +5,7 @@ import math
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ class Session:
         self._ledger = Ledger.opened(self._file, study)
         self.lost: list[Message] = []
         self.packs: list[str] = []
+        self.trained: list[TrialPack] = []
+        self.sizes: dict[str, int] = dict(before.sizes) if before is not None else {}
         self.schedule = Schedule(
             study,
             self._ledger.trials,
@@ -94,14 +96,25 @@ class Session:
             settings=self._ledger.settings,
             keep=self._ledger.settle,
             give_up=self.lost.extend,
+            at_most=self.sizes,
+            remember=self.sizes.__setitem__,
         )
 
     @property
     def ledger(self) -> list[Trial]:
         return self._ledger.trials
 
-    def run(self, packs: int = 10_000, at_once: int = 2, order: random.Random | None = None) -> "Session":
-        """Hand out packs, two at a time, end them in any order; stop after some, the last ones without a result."""
+    def run(
+        self,
+        packs: int = 10_000,
+        at_once: int = 2,
+        order: random.Random | None = None,
+        fit: Mapping[str, int] | None = None,
+    ) -> "Session":
+        """Hand out packs, two at a time, end them in any order; stop after some, the last ones without a result.
+
+        Of the arms in ``fit`` so many trials fit into memory together.
+        """
         order = order or random.Random(0)
         out: list[TrialPack] = []
         while not self.schedule.done() and packs >= 0:
@@ -110,7 +123,10 @@ class Session:
                 self.packs.append(pack.name)
             ended = out.pop(order.randrange(len(out)))
             packs -= 1
-            if packs >= 0:
+            if packs >= 0 and len(ended.trials) > (fit or {}).get(ended.first.arm, len(ended.trials)):
+                self.schedule.too_large(ended, "no room")
+            elif packs >= 0:
+                self.trained.append(ended)
                 self.outcomes.note(results(ended.trials))
                 self.schedule.ended(ended, None)
         return self
@@ -184,6 +200,47 @@ def test_interruptions_and_the_order_of_ends_change_nothing(
         session = Session(study(), session)
     session.run(at_once=at_once, order=order)
     assert settings_of(session) == settings_of(UNDISTURBED)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(0, 12), max_size=3),
+    st.randoms(use_true_random=False),
+    st.fixed_dictionaries(dict.fromkeys(ARMS, st.integers(1, 4))),
+)
+def test_packs_that_do_not_fit_into_memory_are_split_until_they_do(
+    stops: list[int], order: random.Random, fit: dict[str, int]
+) -> None:
+    session = Session(study())
+    for packs in stops:
+        session.run(packs, order=order, fit=fit)
+        session = Session(study(), session)
+    session.run(order=order, fit=fit)
+    assert settings_of(session) == settings_of(UNDISTURBED)
+    assert not session.lost
+    assert all(len(pack.trials) <= fit[pack.first.arm] for pack in session.trained)
+    assert len(set(session.packs)) == len(session.packs)
+    # Halves of four: what does not fit is found out once, and remembered.
+    assert session.sizes == {arm: {1: 1, 2: 2, 3: 2}[size] for arm, size in fit.items() if size < 4}
+
+
+def test_the_parts_of_a_pack_go_on_from_its_checkpoint() -> None:
+    session = Session(study(phases={"stability": {"draws": 4, "epochs": 1, "reference": 0}}))
+    first = session.schedule.next()
+    assert first is not None
+    session.schedule.too_large(first, "no room")
+    parts = [pack for pack in iter(session.schedule.next, None) if pack.first.arm == first.first.arm]
+    assert [pack.trials for pack in parts] == [first.trials[:2], first.trials[2:]]
+    assert all(pack.split_from == (first.name,) for pack in parts)
+
+
+def test_a_trial_that_does_not_fit_alone_is_lost_and_says_so() -> None:
+    session = Session(study(phases={"stability": {"draws": 4, "epochs": 1, "reference": 0}}))
+    session.run(fit={ARMS[0]: 0})
+    ends = [message for message in session.lost if isinstance(message, TrialEnded)]
+    assert {message.key for message in ends} == {trial.key for trial in of(session, "stability", ARMS[0])}
+    assert {message.reason for message in ends} == {"out of memory although it trained alone (no room)"}
+    assert session.outcomes.all_final(trial.key for trial in session.ledger)
 
 
 def test_a_search_suggests_as_many_distinct_settings_as_it_was_asked_for() -> None:
