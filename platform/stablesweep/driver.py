@@ -15,14 +15,11 @@ from ray.tune.stopper import Stopper
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
 from stablesweep.orphans import orphans_removed
+from stablesweep.reasons import CONTROLLER_DIED, DRIVER_DIED, OUT_OF_MEMORY, reason_of
 from stablesweep.study import Pack
 
 HEAD = {"node:__internal_head__": 0.001}
 """The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
-WORKER_DIED = "the process that drove it died"
-CONTROLLER_DIED = "the process that watched over its workers died"
-RAY_OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory")
-"""What Ray's error says where it killed a process because the node had no memory left."""
 
 
 class PackSource(Protocol):
@@ -80,7 +77,7 @@ class PackSearcher(Searcher):
         name = self._names[trial_id]
         self._active.discard(name)
         result = result or {}
-        self._source.ended(name, WORKER_DIED if error else result.get("reason"), result.get("too_large"))
+        self._source.ended(name, DRIVER_DIED if error else result.get("reason"), result.get("too_large"))
 
     def idle(self) -> bool:
         """Whether no pack trains; one that only waits for its CPU may be there."""
@@ -142,8 +139,8 @@ def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) ->
         if reason != CONTROLLER_DIED:
             break
     too_large = ray.get(mailbox.too_large.remote(job.name))
-    if too_large is None and reason is not None and any(sign in reason for sign in RAY_OUT_OF_MEMORY):
-        too_large = "Ray killed its process because the node ran low on memory"
+    if too_large is None and reason == OUT_OF_MEMORY:
+        too_large = reason
     return {"finished": 1, "seconds": time.monotonic() - began, "reason": reason, "too_large": too_large}
 
 
@@ -168,7 +165,7 @@ def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> str | N
     except ray.exceptions.RayActorError:
         return CONTROLLER_DIED
     except Exception as error:  # noqa: BLE001 - Ray Train gives the pack up; why is to be known now, not in the end
-        return _reason(error)
+        return reason_of(error)
     return None
 
 
@@ -228,13 +225,3 @@ def _all_results(results: ray.tune.ResultGrid) -> list[ray.tune.Result]:
 
 def _pack_seconds(results: ray.tune.ResultGrid) -> float:
     return float(sum((result.metrics or {}).get("seconds", 0.0) for result in _all_results(results)))
-
-
-def _reason(error: Exception) -> str:
-    """Why Ray Train gave a pack up, one line."""
-    text = str(error)
-    for sign in RAY_OUT_OF_MEMORY:
-        if sign in text:
-            return next(line.strip() for line in text.splitlines() if sign in line)[:300]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]

@@ -15,6 +15,9 @@ from stablesweep.trials import Trial
 from trainables import Member
 
 
+NO_RESULT = "its pack ended without its result"
+
+
 class JobSource:
     """The packs of a schedule as jobs; a :class:`stablesweep.driver.PackSource`.
 
@@ -22,16 +25,17 @@ class JobSource:
         study: The study.
         schedule: Says which pack comes next.
         outcomes: What is known of results: pruning compares with them.
-        flush: Waits until all messages that were sent have been taken in.
+        flush: Waits until all messages that were sent have been taken in; False if nobody takes them in any more.
         storage: The study's folder for checkpoints, a path or a URI.
     """
 
     def __init__(
-        self, study: Study, schedule: Schedule, outcomes: Outcomes, flush: Callable[[], None], storage: str
+        self, study: Study, schedule: Schedule, outcomes: Outcomes, flush: Callable[[], bool], storage: str
     ) -> None:
         self._study, self._schedule, self._outcomes, self._flush = study, schedule, outcomes, flush
         self._storage, self._stored = storage, list(packs_in(storage))
         self._packs: dict[str, TrialPack] = {}
+        self._out: set[str] = set()
         self._modules, self._entries = user_modules(study.imports), other_entries()
         self._dataset_options = dataset_options(study)
 
@@ -41,16 +45,23 @@ class JobSource:
         if pack is None:
             return None
         self._packs[pack.name] = pack
+        self._out.add(pack.name)
         return self._job(pack)
 
     def done(self) -> bool:
         """Whether no pack is left."""
+        if not self._out and self._flush():
+            # No pack trains and all messages are in: what has no result now would be waited for without end.
+            for pack in self._packs.values():
+                self._schedule.ended(pack, NO_RESULT)
         return self._schedule.done()
 
     def ended(self, name: str, reason: str | None, too_large: str | None = None) -> None:
         """Note that a pack has ended, why Ray gave it up if it did, and what it had too little memory for if so."""
-        if reason is not None or too_large is not None:
-            self._flush()
+        self._out.discard(name)
+        if (reason is not None or too_large is not None) and not self._flush():
+            # Nobody took in what the pack still said: whether its trials have results is for the next run to find out.
+            return
         if too_large is not None:
             self._schedule.too_large(self._packs[name], too_large)
         else:

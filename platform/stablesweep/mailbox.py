@@ -1,11 +1,13 @@
 """The mailbox: a Ray actor through which workers hand results to the recorder without waiting for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from stablesweep.errors import StablesweepError
 from stablesweep.messages import EpochDone, Message, TrialEnded
 
 ANSWER_WITHIN_S = 0.5
@@ -64,13 +66,30 @@ class Mailbox:
         self.actor: Any = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=here).remote()
 
     def drain(self) -> list[Message]:
-        """All messages since the last call. Raises ray.exceptions.RayError if Ray is gone."""
-        messages: list[Message] = ray.get(self.actor.drain.remote())
+        """All messages since the last call.
+
+        Raises:
+            StablesweepError: If the actor or Ray is gone.
+        """
+        with _death_in_words():
+            messages: list[Message] = ray.get(self.actor.drain.remote())
         return messages
 
     def stop(self) -> None:
-        """Ask every worker to stop after its step."""
-        ray.get(self.actor.stop.remote())
+        """Ask every worker to stop after its step. Raises as :meth:`drain`."""
+        with _death_in_words():
+            ray.get(self.actor.stop.remote())
+
+
+@contextmanager
+def _death_in_words() -> Iterator[None]:
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise StablesweepError(
+            f"the process that takes in the workers' results died ({type(error).__name__}); "
+            "what was recorded is safe, run the same command again to continue."
+        ) from error
 
 
 class Outbox:

@@ -28,8 +28,8 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Tune's old output obeys verbose=0, its new one prints a banner all the same.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # A warning about many processes on few cores: each pack has some, and nothing can be done about it.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "worker processes have been started on node",
+    # Warnings about many processes on few cores, which nothing can be done about, and about deaths, which the record tells.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "worker processes have been started on node|worker died or was killed|marked dead",
 }
 
 

@@ -65,12 +65,13 @@ class Recorder:
         if self._failure is not None:
             raise self._failure
 
-    def flush(self) -> None:
-        """Wait until all that was sent before this call is durable and was listened to, or recording has ended."""
+    def flush(self) -> bool:
+        """Wait until all that was sent before this call is durable and was listened to; False if recording has ended."""
         # A round that has begun may have looked into the mailbox already: the one after it has not.
         until = self._rounds + 2
         while self._threads[0].is_alive() and (self._rounds < until or self._kept):
             time.sleep(POLL_S / 10)
+        return self._threads[0].is_alive()
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
