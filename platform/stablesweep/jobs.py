@@ -14,7 +14,6 @@ from stablesweep.study import Study
 from stablesweep.trials import Trial
 from trainables import Member
 
-
 NO_RESULT = "its pack ended without its result"
 
 
