@@ -1,32 +1,28 @@
 """Running a study from its ledger to its report, or continuing it."""
 
-import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import yaml
 from rich.console import Console
 
 from dashboards import tags
 from stablesweep.arm_costs import ImageSizes, cost_tags
-from stablesweep.centres import Setting
 from stablesweep.checkpoints import CheckpointStore, in_storage, packs_in, study_storage
 from stablesweep.files import write_text
 from stablesweep.hardware import cluster_hardware
 from stablesweep.home import Home, StudyFolder, locked
 from stablesweep.jobs import JobSource
 from stablesweep.ledger import Ledger
-from stablesweep.messages import FINAL, Message, Remark, TrialEnded
-from stablesweep.outcomes import Outcomes
+from stablesweep.messages import FINAL
 from stablesweep.preflight import check_data
-from stablesweep.progress import Progress
 from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher, RunTags
 from stablesweep.ray_session import Capacity, prepare_environment, ray_session
 from stablesweep.record import Record
-from stablesweep.schedule import Schedule
+from stablesweep.running_study import RunningStudy
 from stablesweep.stopping import stop_on_signal
 from stablesweep.study import Study
 from stablesweep.trials import Trial
@@ -181,60 +177,22 @@ def _train(
         from stablesweep.driver import train_packs
         from stablesweep.mailbox import Mailbox
         from stablesweep.recorder import Recorder
-    progress, outcomes = Progress(ledger.trials, record.trials()), Outcomes.of(record)
-
-    def keep(settled: Sequence[Trial], settings: Mapping[str, Setting]) -> None:
-        ledger.settle(settled, settings)
-        publisher.settled(settled, folder.ledger)
-
-    def take(messages: Sequence[Message]) -> None:
-        outcomes.note(messages)
-        progress.note(messages)
-        for text in {message.text: None for message in messages if isinstance(message, Remark)}:
-            say(text)
-
-    @functools.cache
-    def say(text: str) -> None:
-        _say(console, f"Note: {text}")
-
-    def give_up(messages: Sequence[Message]) -> None:
-        record.apply([_with_seconds(message, record) for message in messages])
-        progress.note(messages)
-
-    asked = study.pack.model_dump_json()
-
-    def remember(arm: str, size: int) -> None:
-        record.set_pack_size(arm, asked, size)
-        say(f"a pack of {arm} did not fit into memory; from here on its packs have at most {size} trials.")
-
-    def concurrent() -> int:
-        progress.concurrent = max(capacity.packs(), 1)
-        return capacity.packs()
-
-    schedule = Schedule(
-        study,
-        ledger.trials,
-        outcomes,
-        settings=ledger.settings,
-        keep=keep,
-        give_up=give_up,
-        at_most=record.pack_sizes(asked),
-        remember=remember,
-    )
+    state = RunningStudy(study, folder, ledger, record, publisher, lambda text: _say(console, text))
+    progress = state.progress
     # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
     with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
         capacity = Capacity(study.pack, wait=place.wait_for_nodes)
         hardware = cluster_hardware()
         publisher.tag_later(lambda: RunTags(study={tags.HARDWARE: hardware} if hardware else {}))
         mailbox = Mailbox()
-        recorder = Recorder(folder.record, publisher, mailbox, progress.stop, take)
-        source = JobSource(study, schedule, outcomes, recorder.flush, place.storage)
+        recorder = Recorder(folder.record, publisher, mailbox, progress.stop, state.take)
+        source = JobSource(study, state.schedule(), state.outcomes, recorder.flush, place.storage)
         recorder.start()
         try:
             pack_seconds = train_packs(
                 source,
                 pack=study.pack,
-                concurrent=concurrent,
+                concurrent=lambda: state.concurrent(capacity.packs()),
                 mailbox=mailbox,
                 begun=progress.begun,
                 stop=progress.stop,
@@ -260,13 +218,6 @@ def _timed_session(watch: Stopwatch) -> Iterator[None]:
     finally:
         with watch.time("Ray stop"):
             session.__exit__(None, None, None)
-
-
-def _with_seconds(message: Message, record: Record) -> Message:
-    """The end of a trial that could not say itself how long it took, with what the record has of it."""
-    if not isinstance(message, TrialEnded):
-        return message
-    return replace(message, seconds=sum(epoch.seconds for epoch in record.epochs([message.key])))
 
 
 def _remove_checkpoints(storage: str, finished: set[str]) -> None:

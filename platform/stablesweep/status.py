@@ -51,7 +51,7 @@ def read_pack_sizes(home: Home, study: Study) -> dict[str, int]:
         return {}
     record = Record(path)
     try:
-        return record.pack_sizes(study.pack.model_dump_json())
+        return record.pack_sizes(study.pack.room)
     finally:
         record.close()
 

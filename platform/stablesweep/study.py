@@ -88,6 +88,11 @@ class Pack(Strict):
         return gpus
 
     @property
+    def room(self) -> str:
+        """What decides how many trials fit into memory together, as a text to compare."""
+        return f"{self.size} trials, {self.cpus:g} CPUs, {self.gpus:g} GPUs, {self.workers} workers"
+
+    @property
     def decoders(self) -> int:
         """Processes that read and decode images for each worker."""
         return max(0, int(self.cpus) - 1) if self.decode_workers is None else self.decode_workers

@@ -11,7 +11,6 @@ from ray.train.v2.api.exceptions import ControllerError
 
 from stablesweep.reasons import NODE_DIED, OUT_OF_MEMORY, WORKER_DIED, reason_of
 
-
 # Ray gives these two no types.
 NodeDied: Any = NodeDiedError
 OutOfMemory: Any = OutOfMemoryError
