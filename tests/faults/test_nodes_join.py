@@ -30,7 +30,8 @@ def test_a_study_waits_for_nodes_and_uses_those_that_join(
     refused = study.ends(study.start(*PACKS_OF_TWO, **empty_cluster.variables), code=2)
     assert "Ray has 0 and 0; lower pack.cpus, pack.gpus or pack.workers, add nodes, or wait for them" in refused
 
-    study.set_pause(1.0)
+    # Long enough for the processes of a second pack to start meanwhile.
+    study.set_pause(5.0)
     process = study.start(*PACKS_OF_TWO, "--wait-for-nodes", **empty_cluster.variables)
     empty_cluster.add_node(cpus=1)
     study.wait(process, lambda states: bool(training(states)))
