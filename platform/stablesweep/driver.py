@@ -1,5 +1,6 @@
 """Packs through Ray Tune and Ray Train: one Tune trial a pack, each of which drives one Ray Train run."""
 
+import logging
 import tempfile
 import threading
 import time
@@ -133,18 +134,33 @@ def _trainer_class(workers: int) -> type[Any]:
 def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) -> dict[str, Any]:
     """A Tune trial: train one pack with Ray Train, and say how that ended and how long it took."""
     job: PackJob = config["job"]
-    began, reason = time.monotonic(), None
-    for _attempt in range(pack.max_failures + 1):
-        reason = _train_once(job, mailbox, pack, storage)
-        if reason != CONTROLLER_DIED:
-            break
-    too_large = ray.get(mailbox.too_large.remote(job.name))
-    if too_large is None and reason == OUT_OF_MEMORY:
-        too_large = reason
+    began = time.monotonic()
+    reason, too_large = _train(job, mailbox, pack, storage)
     return {"finished": 1, "seconds": time.monotonic() - began, "reason": reason, "too_large": too_large}
 
 
-def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> str | None:
+def _train(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> tuple[str | None, str | None]:
+    """Train a pack; why it was given up, and what memory did not suffice for, if so.
+
+    Workers start ``max_failures + 1`` times at most, whichever process it was that died.
+    """
+    reason: str | None = DRIVER_DIED
+    try:
+        for _attempt in range(pack.max_failures + 1):
+            left = pack.max_failures - ray.get(mailbox.starts.remote(job.name))
+            if left < 0:
+                break
+            reason = _train_once(job, mailbox, pack, storage, left)
+            if reason != CONTROLLER_DIED:
+                break
+        too_large = ray.get(mailbox.too_large.remote(job.name))
+    except ray.exceptions.RayActorError:
+        # The mailbox is gone, and the run ends: its results are for the next run to find out.
+        return None, None
+    return reason, reason if too_large is None and reason == OUT_OF_MEMORY else too_large
+
+
+def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failures: int) -> str | None:
     """Train a pack until Ray Train is done with it; the reason if it gave the pack up."""
     resources: dict[str, float] = {"CPU": pack.cpus} | ({"GPU": pack.gpus} if pack.gpus else {})
     trainer = _trainer_class(pack.workers)(
@@ -157,7 +173,7 @@ def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> str | N
         run_config=ray.train.RunConfig(
             name=job.name,
             storage_path=storage,
-            failure_config=ray.train.FailureConfig(max_failures=pack.max_failures),
+            failure_config=ray.train.FailureConfig(max_failures=max_failures),
         ),
     )
     try:
@@ -192,6 +208,8 @@ def train_packs(
         Seconds from the start to the end of each pack's Train run, summed: training and the starting of processes.
     """
     queue = PackSearcher(source, concurrent, begun, stop)
+    # Else it prints a traceback for every pack that is taken up again.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="stablesweep-ray-") as folder, orphans_removed():
         trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=f"{folder}/train")
         results = ray.tune.Tuner(

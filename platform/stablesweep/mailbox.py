@@ -1,5 +1,6 @@
 """The mailbox: a Ray actor through which workers hand results to the recorder without waiting for it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ class _Mailbox:
         self._errors: dict[str, list[float]] = {}
         self._failed: set[str] = set()
         self._too_large: dict[str, str] = {}
+        self._starts: Counter[str] = Counter()
 
     def push(self, messages: Sequence[Message]) -> bool:
         """Keep messages; True if the workers shall stop."""
@@ -39,6 +41,14 @@ class _Mailbox:
     def failed(self) -> dict[str, list[float]]:
         """The trials that have failed in this session, and their errors by epoch."""
         return {key: self._errors.get(key, []) for key in self._failed}
+
+    def note_start(self, pack: str) -> None:
+        """Note that a pack's workers have started, again perhaps."""
+        self._starts[pack] += 1
+
+    def starts(self, pack: str) -> int:
+        """How often a pack's workers have started in this session."""
+        return self._starts[pack]
 
     def note_too_large(self, pack: str, reason: str) -> None:
         """Note that a pack did not fit into memory."""
@@ -92,8 +102,14 @@ def _death_in_words() -> Iterator[None]:
         ) from error
 
 
+class MailboxGone(RuntimeError):
+    """Nobody takes in results any more."""
+
+
 class Outbox:
     """A worker's end: sends without waiting for the recorder; the answer says whether to stop.
+
+    Every method may raise :class:`MailboxGone`.
 
     Args:
         actor: The mailbox's actor.
@@ -114,26 +130,38 @@ class Outbox:
         if not self._sent:
             return False
         arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=within_s)
-        return any(ray.get(arrived))
+        return any(_answer(arrived))
+
+    def note_start(self, pack: str) -> None:
+        """Say that a pack's workers have started."""
+        if not self._silent:
+            _answer(self._actor.note_start.remote(pack))
 
     def failed(self) -> dict[str, list[float]]:
         """The trials that have failed in this session, and their errors by epoch."""
-        errors: dict[str, list[float]] = ray.get(self._actor.failed.remote())
+        errors: dict[str, list[float]] = _answer(self._actor.failed.remote())
         return errors
 
     def tell_too_large(self, pack: str, reason: str) -> None:
         """Say that a pack does not fit into memory, and wait until that has arrived."""
-        ray.get(self._actor.note_too_large.remote(pack, reason))
+        _answer(self._actor.note_too_large.remote(pack, reason))
 
     def too_large(self, pack: str) -> bool:
         """Whether a pack did not fit into memory in this session."""
-        return ray.get(self._actor.too_large.remote(pack)) is not None
+        return _answer(self._actor.too_large.remote(pack)) is not None
 
     def tell(self, message: Message) -> None:
         """Send one message, silent or not, and wait until it has arrived."""
-        ray.get(self._actor.push.remote([message]))
+        _answer(self._actor.push.remote([message]))
 
     def flush(self) -> bool:
         """Wait until everything has arrived; True if an answer asks to stop."""
-        answers, self._sent = ray.get(self._sent), []
+        answers, self._sent = _answer(self._sent), []
         return any(answers)
+
+
+def _answer(asked: Any) -> Any:
+    try:
+        return ray.get(asked)
+    except ray.exceptions.RayActorError as error:
+        raise MailboxGone("the mailbox of this run is gone") from error

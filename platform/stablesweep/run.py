@@ -200,7 +200,9 @@ def _train(
         finally:
             recorder.finish()
     record.pause()
-    _remove_checkpoints(place.storage, {state.key for state in record.trials() if state.status in FINAL})
+    # A lost trial may be taken up again, from where it was.
+    kept = FINAL - {"lost"}
+    _remove_checkpoints(place.storage, {state.key for state in record.trials() if state.status in kept})
     watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
     rest = pack_seconds - sum(progress.timing.values())
     watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)

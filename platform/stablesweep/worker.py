@@ -12,7 +12,7 @@ import torch
 from stablesweep.checkpoints import CheckpointStore, SealedCheckpoint, in_storage
 from stablesweep.imports import install_modules
 from stablesweep.job import PackJob
-from stablesweep.mailbox import ANSWER_WITHIN_S, Outbox
+from stablesweep.mailbox import ANSWER_WITHIN_S, MailboxGone, Outbox
 from stablesweep.messages import EpochDone, Message, PackTimed, Remark, SampleSkipped, TrialEnded, TrialStarted
 from trainables import (
     CustomPack,
@@ -45,12 +45,23 @@ def train_pack(config: dict[str, Any]) -> None:
     Args:
         config: ``job``, a :class:`PackJob`, and ``mailbox``, the actor of :class:`stablesweep.mailbox.Mailbox`.
     """
-    job: PackJob = config["job"]
+    try:
+        _train_pack(config["job"], config["mailbox"])
+    except MailboxGone:
+        # The run has ended or will: the next one goes on from the last checkpoint.
+        logger.warning("%s: nobody takes in results any more; training ends here.", config["job"].name)
+        if ray.train.get_context().get_world_size() > 1:
+            # The others wait for this one until Ray Train ends them all.
+            raise
+
+
+def _train_pack(job: PackJob, mailbox: Any) -> None:
     context, device = ray.train.get_context(), torch.device(_device())
     if device.type == "cuda":
         torch.cuda.set_device(device)
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
-    outbox = Outbox(config["mailbox"], silent=ranks.rank > 0)
+    outbox = Outbox(mailbox, silent=ranks.rank > 0)
+    outbox.note_start(job.name)
     outbox.send([])
     torch.set_num_threads(THREADS)
     install_modules(job.modules)
