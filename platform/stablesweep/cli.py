@@ -2,6 +2,7 @@
 
 import functools
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from dashboards.commands import plain_warnings, reading_commands
 from dashboards.formats import without_password
 from stablesweep import __version__
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
-from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, TRACKING_VARIABLE, Home
+from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, TRACKING_VARIABLE, Home, in_ray_job
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +76,8 @@ def run(study: str, home: Path | None, settings: Sequence[str], retry_lost: bool
     place = Home.at(home)
     loaded = load_study(study, settings)
     console = _console()
+    if in_ray_job():
+        click.echo(f"Everything that the study writes goes to {place.path} on {socket.gethostname()}.")
     outcome = run_study(loaded, place, console, source=study, retry_lost=retry_lost)
     if outcome.unpublished is not None:
         raise TrackingError(still_unpublished(place, loaded.name, outcome.unpublished))
