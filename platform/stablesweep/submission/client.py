@@ -1,0 +1,226 @@
+"""The job server of a Ray cluster, with one sentence for whatever is wrong with it."""
+
+import contextlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from dashboards.formats import without_password
+from stablesweep.errors import StablesweepError
+from stablesweep.ray_session import prepare_environment
+
+if TYPE_CHECKING:
+    from stablesweep.submission.ray_client import RayClient
+
+OLDEST_RAY = (2, 60)
+ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+"""The statuses of a job that runs no more."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class JobServerError(StablesweepError):
+    """The job server refuses, or is none."""
+
+    exit_code = 2
+
+
+class Unreachable(JobServerError):
+    """Nothing answers at the address of the job server: it may come back."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as the cluster knows it."""
+
+    submission_id: str
+    status: str
+    """``PENDING``, ``RUNNING`` or one of :data:`ENDED`."""
+    message: str
+    exit_code: int | None
+    submitted_ms: int
+    metadata: Mapping[str, str]
+    runtime_env: Mapping[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more."""
+        return self.status in ENDED
+
+
+class JobServer:
+    """A job server that has answered. Every method raises JobServerError."""
+
+    def __init__(self, address: str, client: "RayClient") -> None:
+        self.address = address
+        self.ray_version = client.server_version
+        self._client = client
+
+    def submit(
+        self, submission_id: str, entrypoint: str, runtime_env: Mapping[str, Any], metadata: Mapping[str, str]
+    ) -> None:
+        """Upload what the runtime environment names and start a job."""
+        with _asking(self.address):
+            self._client.submit_job(
+                entrypoint=entrypoint,
+                submission_id=submission_id,
+                runtime_env=dict(runtime_env),
+                metadata=dict(metadata),
+            )
+
+    def job(self, submission_id: str) -> Job:
+        """What is known of one job."""
+        with _asking(self.address):
+            return _job(self._client.get_job_info(submission_id))
+
+    def jobs(self) -> list[Job]:
+        """All submitted jobs that the cluster remembers."""
+        with _asking(self.address):
+            return [_job(details) for details in self._client.list_jobs() if details.submission_id]
+
+    def logs(self, submission_id: str) -> str:
+        """All that a job has printed."""
+        with _asking(self.address):
+            return str(self._client.get_job_logs(submission_id))
+
+    def kill(self, submission_id: str) -> None:
+        """End a job: Ray asks with SIGTERM and kills it 3 s later."""
+        with _asking(self.address):
+            self._client.stop_job(submission_id)
+
+
+def _job(details: Any) -> Job:
+    return Job(
+        submission_id=details.submission_id,
+        status=str(details.status.value),
+        message=details.message or "",
+        exit_code=details.driver_exit_code,
+        submitted_ms=details.start_time or 0,
+        metadata=details.metadata or {},
+        runtime_env=details.runtime_env or {},
+    )
+
+
+def server_address(given: str | None) -> str:
+    """The URL of the job server: what is given, else what Ray's variables say.
+
+    Raises:
+        JobServerError: If there is none, or it is no http address.
+    """
+    variable = next((name for name in ADDRESS_VARIABLES if os.environ.get(name, "").startswith("http")), None)
+    address = given or (os.environ[variable] if variable else None)
+    if address is None:
+        raise JobServerError(
+            "no job server is named; give --address http://HOST:8265, where HOST is the head of the cluster, or set "
+            "RAY_API_SERVER_ADDRESS."
+        )
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise JobServerError(
+            f"--address {without_password(address)}: this is no address of a job server; "
+            "write http://HOST:8265, where HOST is the head of the cluster."
+        )
+    if parts.password is not None:
+        raise JobServerError(
+            f"--address {without_password(address)}: an address is kept and shown, so it must hold no password; "
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN instead."
+        )
+    return address.rstrip("/")
+
+
+def connect(address: str) -> JobServer:
+    """The job server at a URL.
+
+    Raises:
+        Unreachable: If nothing answers.
+        JobServerError: If the token is missing or wrong, the cluster is too old, or this is no job server.
+    """
+    prepare_environment()
+    # Ray's client tells each step of an upload; what is sent was said before.
+    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)
+    with _asking(address):
+        from stablesweep.submission.ray_client import RayClient
+
+        client = RayClient(address)
+    server = JobServer(address, client)
+    _check_version(server)
+    _warn_of_open_token(address)
+    return server
+
+
+def _check_version(server: JobServer) -> None:
+    found = re.match(r"(\d+)\.(\d+)", server.ray_version)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_RAY:
+        raise JobServerError(
+            f"{server.address}: the cluster runs Ray {server.ray_version}, and studies need at least "
+            f"{'.'.join(map(str, OLDEST_RAY))}; update Ray there."
+        )
+
+
+def _warn_of_open_token(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and _uses_token():
+        warnings.warn(
+            f"the token travels to {address} in the clear; use https, or a tunnel: "
+            f"ssh -L 8265:localhost:8265 {parts.hostname} and --address http://localhost:8265.",
+            stacklevel=3,
+        )
+
+
+def _uses_token() -> bool:
+    return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
+@contextlib.contextmanager
+def _asking(address: str) -> Iterator[None]:
+    """What Ray's client raises in the block becomes a sentence; what it says about a token is not repeated."""
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except AuthenticationError as error:
+        raise JobServerError(f"{address}: {_token_sentence(str(error))}") from None
+    except (ConnectionError, requests.ConnectionError, requests.Timeout) as error:
+        raise Unreachable(
+            f"{address}: no answer; is the cluster running with its dashboard (`ray start --include-dashboard true`), "
+            "and can this machine reach it?"
+        ) from error
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        raise JobServerError(
+            f"{address}: this is no job server of Ray ({_short(error)}); correct --address."
+        ) from error
+    except RuntimeError as error:
+        raise _refusal(address, error) from error
+
+
+def _refusal(address: str, error: RuntimeError) -> JobServerError:
+    """What the server said, as a sentence: 404 of the version is that of another server, 5xx may pass."""
+    text = _short(error)
+    if "Version check returned 404" in text:
+        return JobServerError(f"{address}: this is no job server of Ray; correct --address.")
+    if re.search(r"status code 50[234]", text):
+        return Unreachable(f"{address}: the job server does not answer in full ({text}).")
+    return JobServerError(f"{address}: the job server refused ({text}).")
+
+
+def _token_sentence(text: str) -> str:
+    if _uses_token() and "required" not in text and "no authentication token" not in text:
+        return "the cluster refused the token; correct RAY_AUTH_TOKEN, or the file that RAY_AUTH_TOKEN_PATH names."
+    return (
+        "the cluster asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, "
+        "or put the token into ~/.ray/auth_token."
+    )
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
