@@ -130,7 +130,8 @@ class RayCluster:
     def _start(self, *options: str, variables: Mapping[str, str] | None = None) -> Node:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += ["--node-ip-address", "127.0.0.1", "--min-worker-port", "0", "--max-worker-port", "0"]
-        command += ["--object-store-memory", "200000000", *options]
+        # Every node has an agent of its own for jobs; two on one machine must not want the same port.
+        command += ["--dashboard-agent-listen-port", str(free_port()), "--object-store-memory", "200000000", *options]
         log = self.folder / f"node-{len(self.nodes)}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -154,7 +155,9 @@ class RayCluster:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    """Without another Ray's variables, and with this Python first: an entrypoint says ``python``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 def _family(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ from dashboards import options
 from dashboards.commands import plain_warnings, reading_commands
 from dashboards.formats import without_password
 from stablesweep import __version__
-from stablesweep.command_options import INTERRUPTED, home_option, set_option, study_argument, study_name
+from stablesweep.command_options import INTERRUPTED, home_option, set_option, study_argument
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
 from stablesweep.home import TRACKING_VARIABLE, Home, in_ray_job
 from stablesweep.job_commands import JOB_COMMANDS, address_option, echo_job

@@ -1,9 +1,9 @@
 """The job server of a Ray cluster, with one sentence for whatever is wrong with it."""
 
 import contextlib
-import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ OLDEST_RAY = (2, 60)
 ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 """The statuses of a job that runs no more."""
+AGENT_S = 60.0
+"""How long a cluster that has just been started may take until it takes jobs."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,6 +34,10 @@ class JobServerError(StablesweepError):
 
 class Unreachable(JobServerError):
     """Nothing answers at the address of the job server: it may come back."""
+
+
+class NotReady(JobServerError):
+    """The cluster has just been started and takes no job yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +71,21 @@ class JobServer:
         self, submission_id: str, entrypoint: str, runtime_env: Mapping[str, Any], metadata: Mapping[str, str]
     ) -> None:
         """Upload what the runtime environment names and start a job."""
-        with _asking(self.address):
-            self._client.submit_job(
-                entrypoint=entrypoint,
-                submission_id=submission_id,
-                runtime_env=dict(runtime_env),
-                metadata=dict(metadata),
-            )
+        give_up = time.monotonic() + AGENT_S
+        while True:
+            try:
+                with _asking(self.address):
+                    self._client.submit_job(
+                        entrypoint=entrypoint,
+                        submission_id=submission_id,
+                        runtime_env=dict(runtime_env),
+                        metadata=dict(metadata),
+                    )
+                return
+            except NotReady:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(1)
 
     def job(self, submission_id: str) -> Job:
         """What is known of one job."""
@@ -145,11 +159,9 @@ def connect(address: str) -> JobServer:
         JobServerError: If the token is missing or wrong, the cluster is too old, or this is no job server.
     """
     prepare_environment()
-    # Ray's client tells each step of an upload; what is sent was said before.
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)
-    with _asking(address):
-        from stablesweep.submission.ray_client import RayClient
+    from stablesweep.submission.ray_client import RayClient
 
+    with _asking(address):
         client = RayClient(address)
     server = JobServer(address, client)
     _check_version(server)
@@ -208,6 +220,8 @@ def _refusal(address: str, error: RuntimeError) -> JobServerError:
     text = _short(error)
     if "Version check returned 404" in text:
         return JobServerError(f"{address}: this is no job server of Ray; correct --address.")
+    if "No available agent" in text:
+        return NotReady(f"{address}: the cluster takes no job yet; try again in a minute, or look at its nodes.")
     if re.search(r"status code 50[234]", text):
         return Unreachable(f"{address}: the job server does not answer in full ({text}).")
     return JobServerError(f"{address}: the job server refused ({text}).")

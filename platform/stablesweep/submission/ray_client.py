@@ -1,11 +1,16 @@
 """Ray's client of the job server, with what this project needs changed. Imports Ray: import it where it is used."""
 
+import logging
 from typing import Any
 
 import ray
 import requests
 from ray.dashboard.modules.dashboard_sdk import SubmissionClient
 from ray.job_submission import JobSubmissionClient
+
+# It tells each step of an upload; what is sent was said before.
+for _name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 TIMEOUT_S = 60
 """How long one answer may take; an upload of the largest size takes less on any network that can train."""

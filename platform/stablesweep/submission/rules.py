@@ -19,10 +19,11 @@ OUTSIDE = "links to folders or out of the working directory"
 SPECIAL = "neither files nor folders"
 
 IGNORE_FILES = (".gitignore", ".rayignore")
-DATA_SUFFIXES = frozenset(
-    ".parquet .arrow .feather .npz .npy .pt .pth .safetensors .ckpt .tar .tgz .gz .zip .h5 .hdf5 .db .sqlite .lmdb "
-    ".png .jpg .jpeg .gif .bmp .webp .tif .tiff".split()
-)
+_TABLES = {".parquet", ".arrow", ".feather", ".npz", ".npy", ".h5", ".hdf5", ".db", ".sqlite", ".lmdb"}
+_WEIGHTS = {".pt", ".pth", ".safetensors", ".ckpt"}
+_ARCHIVES = {".tar", ".tgz", ".gz", ".zip"}
+_PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
+DATA_SUFFIXES = _TABLES | _WEIGHTS | _ARCHIVES | _PICTURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ def matches(patterns: Sequence[str], path: Path, *, is_folder: bool = False) -> 
 @functools.cache
 def _compiled(patterns: tuple[str, ...]) -> Any:
     # The copy that comes with Ray, by which Ray itself reads these files.
-    from ray._private.thirdparty.pathspec import PathSpec
+    from ray._private.thirdparty import pathspec
 
-    return PathSpec.from_lines("gitwildmatch", patterns)
+    return pathspec.PathSpec.from_lines("gitwildmatch", patterns)  # type: ignore[attr-defined]
 
 
 def ignored_in(folder: Path) -> list[Ignored]:
