@@ -49,14 +49,19 @@ class RayCluster:
     """A head with a job server on loopback, and nodes that join it; use it in a ``with`` block.
 
     Ray's sockets want a short path, so its files lie in a temporary folder of their own and not in pytest's.
+
+    Args:
+        cpus: Those of the head.
+        variables: Of all nodes, and so of all jobs.
     """
 
-    def __init__(self, *, cpus: int = 2) -> None:
+    def __init__(self, *, cpus: int = 2, variables: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self.token = secrets.token_hex(32)
         self.port, self.dashboard_port = free_port(), free_port()
         self.nodes: list[Node] = []
         self._cpus = cpus
+        self.variables_of_nodes = dict(variables or {})
 
     @property
     def ray_address(self) -> str:
@@ -140,7 +145,7 @@ class RayCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=self.folder,
-                env={**_environment(), **self.token_variables, **(variables or {})},
+                env={**_environment(), **self.token_variables, **self.variables_of_nodes, **(variables or {})},
             )
         self.nodes.append(Node(process, log))
         return self.nodes[-1]

@@ -1,16 +1,17 @@
 """Stopping a study cleanly, on this machine or on a cluster."""
 
+import json
 import os
-import re
 import secrets
 import shlex
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from stablesweep.errors import StablesweepError
-from stablesweep.home import Home, is_locked
+from stablesweep.home import Home, StudyFolder, is_locked
 from stablesweep.submission.client import Job, JobServer
 from stablesweep.submission.follow import POLL_S
 from stablesweep.submission.job_file import HOME, STUDY
@@ -36,24 +37,35 @@ def stop_here(home: Home, study: str, *, now: bool = False) -> bool:
     folder = home.study(study)
     if not is_locked(folder):
         return False
-    owner = re.search(r"\d+", folder.lock.read_text(encoding="utf-8", errors="replace"))
+    owner = _owner(folder)
     try:
-        if owner is None:
-            raise ProcessLookupError(0, "no process is named there")
         # Ray blocks SIGINT in a job's processes; a study takes SIGTERM as it takes the first Ctrl-C.
-        os.kill(int(owner[0]), signal.SIGTERM)
+        os.kill(owner, signal.SIGTERM)
         if now:
             time.sleep(1)
             with suppress(ProcessLookupError):
-                os.kill(int(owner[0]), signal.SIGINT)
+                os.kill(owner, signal.SIGINT)
     except OSError as error:
         raise StablesweepError(
-            f"{folder.lock}: the process that runs {study} cannot be asked to stop ({error.strerror}); "
-            "stop it where it runs."
+            f"{folder.lock}: process {owner} cannot be asked to stop ({error.strerror}); stop it where it runs."
         ) from error
     while is_locked(folder):
         time.sleep(0.2)
     return True
+
+
+def _owner(folder: StudyFolder) -> int:
+    """The process that runs a study, as its lock says; it must be one of this machine."""
+    try:
+        said = json.loads(folder.lock.read_text(encoding="utf-8"))
+        host, pid = (said["host"], said["pid"]) if isinstance(said, dict) else (socket.gethostname(), said)
+        if host == socket.gethostname():
+            return int(pid)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StablesweepError(
+            f"{folder.lock}: it does not say which process runs the study ({error}); stop that process by hand."
+        ) from error
+    raise StablesweepError(f"{folder.lock}: the study runs on {host}; stop it there.")
 
 
 def stop_job(server: JobServer, job: Job, say: Callable[[str], None], *, now: bool = False) -> Job:
