@@ -14,6 +14,12 @@ home_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help=f"Folder for everything that studies write. [default: ${HOME_VARIABLE} or ./{DEFAULT_HOME}]",
 )
+storage_option = click.option(
+    "--storage",
+    metavar="PLACE",
+    help="Folder for checkpoints that all nodes see: a path, or a URI such as s3://bucket/folder. "
+    "[default: $STABLESWEEP_STORAGE or in the home]",
+)
 set_option = click.option(
     "--set",
     "settings",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stablesweep.command_options import INTERRUPTED, home_option, set_option, study_argument
+from stablesweep.command_options import INTERRUPTED, home_option, set_option, storage_option, study_argument
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home, in_ray_job
 
@@ -27,7 +27,7 @@ address_option = click.option(
 @click.option("--address", metavar="URL", help="The job server, http://HOST:8265. [default: $RAY_API_SERVER_ADDRESS]")
 @set_option
 @click.option("--home", metavar="DIR", help="Home on the cluster. [default: ~/stablesweep-home on its head]")
-@click.option("--storage", metavar="URI", help="Where packs keep their checkpoints, as in `run`.")
+@storage_option
 @click.option(
     "--working-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -111,7 +111,7 @@ def _found(home: Home, study: str, address: str | None) -> "tuple[JobServer, str
         server = connect(server_address(address))
         return server, newest_job(server, study).submission_id
     kept = kept_job(home, study)
-    return (connect(kept.address), kept.submission_id) if kept else None
+    return (connect(server_address(kept.address)), kept.submission_id) if kept else None
 
 
 def _required(home: Home, study: str, address: str | None) -> "tuple[JobServer, str]":
@@ -125,15 +125,24 @@ def _required(home: Home, study: str, address: str | None) -> "tuple[JobServer, 
 
 def echo_job(home: Home, study: str, address: str | None) -> bool:
     """Print the state of a study's job and its last line; returns whether there is one."""
-    found = _found(home, study, address)
-    if found is None:
-        return False
-    server, submission_id = found
-    job = server.job(submission_id)
+    from stablesweep.submission.client import JobServerError
+
+    try:
+        found = _found(home, study, address)
+        if found is None:
+            return False
+        server, submission_id = found
+        job, log = server.job(submission_id), server.logs(submission_id)
+    except JobServerError as error:
+        # What is known here can be shown all the same.
+        if address is not None or not home.study(study).ledger.exists():
+            raise
+        click.echo(f"Its job cannot be asked: {error}", err=True)
+        return True
     click.echo(f"Job {submission_id} at {server.address}: {job.status}")
-    lines = [line for line in server.logs(submission_id).splitlines() if line.strip()]
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
     if lines:
-        click.echo(f"Its last line: {lines[-1].strip()}")
+        click.echo(f"Its last line: {lines[-1]}")
     return True
 
 

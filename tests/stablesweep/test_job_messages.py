@@ -145,7 +145,7 @@ def test_a_damaged_job_file_is_named(tmp_path: Path) -> None:
     keep_job(home, job)
     assert kept_job(home, "mine") == job
     assert kept_job(home, "other") is None
-    for text in ("{", "[]", '{"study": "mine"}', '"x"'):
+    for text in ("{", "[]", '{"study": "mine"}', '{"study": 3}', '"x"'):
         job_file(home, "mine").write_text(text)
         with pytest.raises(StablesweepError, match=r"mine\.json: cannot be read.*give --address"):
             kept_job(home, "mine")

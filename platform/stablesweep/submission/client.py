@@ -161,8 +161,16 @@ def connect(address: str) -> JobServer:
     prepare_environment()
     from stablesweep.submission.ray_client import RayClient
 
-    with _asking(address):
-        client = RayClient(address)
+    try:
+        with _asking(address):
+            client = RayClient(address)
+    except JobServerError as error:
+        # Whatever else can be wrong with the first answer: it is not that of a job server.
+        if type(error) is not JobServerError or error.__cause__ is None:
+            raise
+        raise JobServerError(
+            f"{address}: this is no job server of Ray ({_short(error.__cause__)}); correct --address."
+        ) from error
     server = JobServer(address, client)
     _check_version(server)
     _warn_of_open_token(address)
@@ -216,14 +224,16 @@ def _asking(address: str) -> Iterator[None]:
 
 
 def _refusal(address: str, error: RuntimeError) -> JobServerError:
-    """What the server said, as a sentence: 404 of the version is that of another server, 5xx may pass."""
+    """What the server said, as a sentence."""
     text = _short(error)
-    if "Version check returned 404" in text:
-        return JobServerError(f"{address}: this is no job server of Ray; correct --address.")
     if "No available agent" in text:
         return NotReady(f"{address}: the cluster takes no job yet; try again in a minute, or look at its nodes.")
     if re.search(r"status code 50[234]", text):
         return Unreachable(f"{address}: the job server does not answer in full ({text}).")
+    if "does not exist" in text:
+        return JobServerError(
+            f"{address}: the cluster does not know this job, it may have been started anew; submit the study again."
+        )
     return JobServerError(f"{address}: the job server refused ({text}).")
 
 
@@ -236,5 +246,5 @@ def _token_sentence(text: str) -> str:
     )
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -44,10 +44,13 @@ def kept_job(home: Home, study: str) -> JobFile | None:
     """
     path = job_file(home, study)
     try:
-        return JobFile(**json.loads(path.read_text(encoding="utf-8")))
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise TypeError("its values must be texts")
+        return JobFile(**fields)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StablesweepError(
             f"{path}: cannot be read as a job's address ({error}); remove it and give --address."
         ) from error

@@ -101,7 +101,8 @@ def _stop_cleanly(server: JobServer, job: Job) -> Job:
     study, home = job.metadata[STUDY], job.metadata.get(HOME)
     words = ["python", "-m", "stablesweep", "stop", study, *(["--home", home] if home else [])]
     asking = f"stablesweep-stop-{study}-{secrets.token_hex(4)}"
-    server.submit(asking, shlex.join(words), job.runtime_env, {})
+    files = {part: job.runtime_env[part] for part in ("working_dir", "py_modules") if part in job.runtime_env}
+    server.submit(asking, shlex.join(words), files, {})
     give_up = time.monotonic() + CLEAN_STOP_S
     while time.monotonic() < give_up:
         time.sleep(POLL_S)
