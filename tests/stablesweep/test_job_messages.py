@@ -151,6 +151,19 @@ def test_a_damaged_job_file_is_named(tmp_path: Path) -> None:
             kept_job(home, "mine")
 
 
+def test_the_default_home_of_a_job_outlasts_its_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert Home.at().path == tmp_path / "stablesweep-home"
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"job_submission_id": "raysubmit_1"}}')
+    assert Home.at().path == tmp_path / "me/stablesweep-home"
+    assert Home.at("here").path == tmp_path / "here"
+    monkeypatch.setenv("STABLESWEEP_HOME", "/shared/home")
+    assert Home.at().path == Path("/shared/home")
+
+
 FINDINGS = [
     {"name": "python", "ok": True, "found": "3.11.2", "way_out": None},
     {"name": "dataset", "ok": False, "found": "/data is not there", "way_out": "mount /data on every node."},

@@ -48,7 +48,7 @@ def _compiled(patterns: tuple[str, ...]) -> Any:
     # The copy that comes with Ray, by which Ray itself reads these files.
     from ray._private.thirdparty import pathspec
 
-    return pathspec.PathSpec.from_lines("gitwildmatch", patterns)  # type: ignore[attr-defined]
+    return pathspec.PathSpec.from_lines("gitwildmatch", patterns)  # type: ignore[attr-defined, no-untyped-call]
 
 
 def ignored_in(folder: Path) -> list[Ignored]:
