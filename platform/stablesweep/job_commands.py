@@ -125,7 +125,7 @@ def _required(home: Home, study: str, address: str | None) -> "tuple[JobServer, 
 
 def echo_job(home: Home, study: str, address: str | None) -> bool:
     """Print the state of a study's job and its last line; returns whether there is one."""
-    from stablesweep.submission.client import JobServerError
+    from stablesweep.submission.asking import JobServerError
 
     try:
         found = _found(home, study, address)

@@ -14,8 +14,9 @@ from stablesweep.cli import main
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
 from stablesweep.submission import checks, client
+from stablesweep.submission.asking import JobServerError, Unreachable
 from stablesweep.submission.checks import ChecksFailed, parse_findings, refuse_if_wrong, render_findings
-from stablesweep.submission.client import Job, JobServer, JobServerError, Unreachable, connect, server_address
+from stablesweep.submission.client import Job, JobServer, connect, server_address
 from stablesweep.submission.follow import Follower, describe_end
 from stablesweep.submission.job_file import JobFile, job_file, keep_job, kept_job
 from tests.ray_cluster import free_port
@@ -175,7 +176,7 @@ def test_findings_are_shown_with_the_versions_here_and_refuse_with_the_way_out()
     findings = parse_findings(f"Ray says hello\n{checks.MARK}{json.dumps(FINDINGS)}\nand good-bye\n")
     assert findings is not None
     table = render_findings(findings, {"python": "3.12.0"}).splitlines()
-    assert table[1].split() == ["python", "ok", "3.11.2", "3.12.0"]
+    assert table[1].split() == ["python", "ok", "3.12.0", "3.11.2"]
     assert table[2].startswith("dataset")
     assert "wrong" in table[2]
     assert "not checked" in table[3]

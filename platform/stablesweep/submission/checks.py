@@ -106,8 +106,8 @@ def versions_here() -> dict[str, str]:
 
 def render_findings(findings: Sequence[Finding], here: Mapping[str, str]) -> str:
     """A table of what was found, one line a check, with the versions on this machine."""
-    rows = [[one.name, _WORDS[one.ok], one.found, here.get(one.name, "")] for one in findings]
-    return text_table(["check", "", "on the cluster", "here"], rows, left=4)
+    rows = [[one.name, _WORDS[one.ok], here.get(one.name, ""), one.found] for one in findings]
+    return text_table(["check", "", "here", "on the cluster"], rows, left=4)
 
 
 def refuse_if_wrong(findings: Sequence[Finding]) -> None:

@@ -1,18 +1,17 @@
-"""The job server of a Ray cluster, with one sentence for whatever is wrong with it."""
+"""The job server of a Ray cluster."""
 
-import contextlib
 import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dashboards.formats import without_password
-from stablesweep.errors import StablesweepError
 from stablesweep.ray_session import prepare_environment
+from stablesweep.submission.asking import JobServerError, NotReady, asking, short, uses_token
 
 if TYPE_CHECKING:
     from stablesweep.submission.ray_client import RayClient
@@ -24,20 +23,6 @@ ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 AGENT_S = 60.0
 """How long a cluster that has just been started may take until it takes jobs."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-class JobServerError(StablesweepError):
-    """The job server refuses, or is none."""
-
-    exit_code = 2
-
-
-class Unreachable(JobServerError):
-    """Nothing answers at the address of the job server: it may come back."""
-
-
-class NotReady(JobServerError):
-    """The cluster has just been started and takes no job yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +59,7 @@ class JobServer:
         give_up = time.monotonic() + AGENT_S
         while True:
             try:
-                with _asking(self.address):
+                with asking(self.address):
                     self._client.submit_job(
                         entrypoint=entrypoint,
                         submission_id=submission_id,
@@ -89,22 +74,22 @@ class JobServer:
 
     def job(self, submission_id: str) -> Job:
         """What is known of one job."""
-        with _asking(self.address):
+        with asking(self.address):
             return _job(self._client.get_job_info(submission_id))
 
     def jobs(self) -> list[Job]:
         """All submitted jobs that the cluster remembers."""
-        with _asking(self.address):
+        with asking(self.address):
             return [_job(details) for details in self._client.list_jobs() if details.submission_id]
 
     def logs(self, submission_id: str) -> str:
         """All that a job has printed."""
-        with _asking(self.address):
+        with asking(self.address):
             return str(self._client.get_job_logs(submission_id))
 
     def kill(self, submission_id: str) -> None:
         """End a job: Ray asks with SIGTERM and kills it 3 s later."""
-        with _asking(self.address):
+        with asking(self.address):
             self._client.stop_job(submission_id)
 
 
@@ -158,22 +143,22 @@ def connect(address: str) -> JobServer:
         Unreachable: If nothing answers.
         JobServerError: If the token is missing or wrong, the cluster is too old, or this is no job server.
     """
+    _warn_of_open_token(address)
     prepare_environment()
     from stablesweep.submission.ray_client import RayClient
 
     try:
-        with _asking(address):
+        with asking(address):
             client = RayClient(address)
     except JobServerError as error:
         # Whatever else can be wrong with the first answer: it is not that of a job server.
         if type(error) is not JobServerError or error.__cause__ is None:
             raise
         raise JobServerError(
-            f"{address}: this is no job server of Ray ({_short(error.__cause__)}); correct --address."
+            f"{address}: this is no job server of Ray ({short(error.__cause__)}); correct --address."
         ) from error
     server = JobServer(address, client)
     _check_version(server)
-    _warn_of_open_token(address)
     return server
 
 
@@ -188,63 +173,9 @@ def _check_version(server: JobServer) -> None:
 
 def _warn_of_open_token(address: str) -> None:
     parts = urlsplit(address)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and _uses_token():
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and uses_token():
         warnings.warn(
             f"the token travels to {address} in the clear; use https, or a tunnel: "
             f"ssh -L 8265:localhost:8265 {parts.hostname} and --address http://localhost:8265.",
             stacklevel=3,
         )
-
-
-def _uses_token() -> bool:
-    return os.environ.get("RAY_AUTH_MODE") == "token"
-
-
-@contextlib.contextmanager
-def _asking(address: str) -> Iterator[None]:
-    """What Ray's client raises in the block becomes a sentence; what it says about a token is not repeated."""
-    import requests
-    from ray.exceptions import AuthenticationError
-
-    try:
-        yield
-    except AuthenticationError as error:
-        raise JobServerError(f"{address}: {_token_sentence(str(error))}") from None
-    except (ConnectionError, requests.ConnectionError, requests.Timeout) as error:
-        raise Unreachable(
-            f"{address}: no answer; is the cluster running with its dashboard (`ray start --include-dashboard true`), "
-            "and can this machine reach it?"
-        ) from error
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise JobServerError(
-            f"{address}: this is no job server of Ray ({_short(error)}); correct --address."
-        ) from error
-    except RuntimeError as error:
-        raise _refusal(address, error) from error
-
-
-def _refusal(address: str, error: RuntimeError) -> JobServerError:
-    """What the server said, as a sentence."""
-    text = _short(error)
-    if "No available agent" in text:
-        return NotReady(f"{address}: the cluster takes no job yet; try again in a minute, or look at its nodes.")
-    if re.search(r"status code 50[234]", text):
-        return Unreachable(f"{address}: the job server does not answer in full ({text}).")
-    if "does not exist" in text:
-        return JobServerError(
-            f"{address}: the cluster does not know this job, it may have been started anew; submit the study again."
-        )
-    return JobServerError(f"{address}: the job server refused ({text}).")
-
-
-def _token_sentence(text: str) -> str:
-    if _uses_token() and "required" not in text and "no authentication token" not in text:
-        return "the cluster refused the token; correct RAY_AUTH_TOKEN, or the file that RAY_AUTH_TOKEN_PATH names."
-    return (
-        "the cluster asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, "
-        "or put the token into ~/.ray/auth_token."
-    )
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

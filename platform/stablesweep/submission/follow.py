@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from stablesweep.submission.client import Job, JobServer, Unreachable
+from stablesweep.submission.asking import Unreachable
+from stablesweep.submission.client import Job, JobServer
 
 POLL_S = 2.0
 PATIENCE_S = 600.0
