@@ -59,13 +59,16 @@ def _owner(folder: StudyFolder) -> int:
     try:
         said = json.loads(folder.lock.read_text(encoding="utf-8"))
         host, pid = (said["host"], said["pid"]) if isinstance(said, dict) else (socket.gethostname(), said)
-        if host == socket.gethostname():
-            return int(pid)
+        if int(pid) < 2:
+            # 0 and negative numbers would mean whole groups of processes.
+            raise ValueError(f"process {pid}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StablesweepError(
             f"{folder.lock}: it does not say which process runs the study ({error}); stop that process by hand."
         ) from error
-    raise StablesweepError(f"{folder.lock}: the study runs on {host}; stop it there.")
+    if host != socket.gethostname():
+        raise StablesweepError(f"{folder.lock}: the study runs on {host}; stop it there.")
+    return int(pid)
 
 
 def stop_job(server: JobServer, job: Job, say: Callable[[str], None], *, now: bool = False) -> Job:
