@@ -5,6 +5,7 @@ Everything here is imported when it is first used: ``import stablesweep`` costs 
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,23 +136,53 @@ __all__ = [
 ]
 
 
-def _check_neighbours() -> None:
-    """Refuse to go on if a folder of the user's hides one of the packages that come with this one."""
-    own = Path(__file__).resolve().parent
+def _neighbours() -> dict[str, Path]:
+    """The folder or file that Python finds for each package that comes with this one."""
+    found = {}
+    for name in ("search_spaces", "trainables", "dashboards"):
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or [])]
+        place = next(filter(None, places), None)
+        found[name] = Path(place).resolve() if place else Path("nowhere")
+    return found
+
+
+def _take_neighbours() -> None:
+    """See to it that this package and those that come with it are of one copy.
+
+    A clone that is the working directory of a Ray job comes before the installed packages, but the ``platform`` in it
+    does not: its ``stablesweep`` then takes this one's place, here and in every worker, where the order is the same.
+    """
+    own, found = Path(__file__).resolve().parent, _neighbours()
     # In a clone they lie beside platform/, installed they lie beside stablesweep/.
     homes = {own.parent, own.parent.parent}
-    for name in ("search_spaces", "trainables", "dashboards"):
-        found = importlib.util.find_spec(name)
-        origin = found.origin if found is not None else None
-        if origin is None or Path(origin).resolve().parent.parent not in homes:
-            where = origin or (next(iter(found.submodule_search_locations or []), "?") if found else "nowhere")
-            raise ImportError(
-                f"stablesweep needs its own package {name!r}, but Python finds {where} first; "
-                "rename that folder or run from another one."
-            )
+    for name, place in found.items():
+        if place.parent.parent in homes:
+            continue
+        clone = place.parent.parent
+        whole = clone / "platform" / __name__
+        if (whole / "__init__.py").is_file() and {one.parent.parent for one in found.values()} == {clone}:
+            _load_from(whole)
+            return
+        raise ImportError(
+            f"stablesweep needs its own package {name!r}, but Python finds {place} first; "
+            "rename that folder or run from another one."
+        )
 
 
-_check_neighbours()
+def _load_from(folder: Path) -> None:
+    """Put the package in ``folder`` in this one's place, under the same name."""
+    spec = importlib.util.spec_from_file_location(
+        __name__, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[__name__] = module
+    spec.loader.exec_module(module)
+
+
+_take_neighbours()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,34 +14,15 @@ from dashboards import options
 from dashboards.commands import plain_warnings, reading_commands
 from dashboards.formats import without_password
 from stablesweep import __version__
+from stablesweep.command_options import INTERRUPTED, home_option, set_option, storage_option, study_argument
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
-from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, TRACKING_VARIABLE, Home
+from stablesweep.home import TRACKING_VARIABLE, Home, in_ray_job
+from stablesweep.job_commands import JOB_COMMANDS, address_option, echo_job
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = 130
-
 Result = TypeVar("Result")
-
-home_option = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    help=f"Folder for everything that studies write. [default: ${HOME_VARIABLE} or ./{DEFAULT_HOME}]",
-)
-storage_option = click.option(
-    "--storage",
-    metavar="PLACE",
-    help="Folder for checkpoints that all nodes see: a path, or a URI such as s3://bucket/folder. "
-    "[default: $STABLESWEEP_STORAGE or in the home]",
-)
-set_option = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the study, e.g. --set pack.size=4; may be repeated.",
-)
 
 
 class _OneSentenceErrors(click.Group):
@@ -94,6 +76,8 @@ def run(
     place = Home.at(home)
     loaded = load_study(study, settings)
     console = _console()
+    if in_ray_job():
+        click.echo(f"Everything that the study writes goes to {place.path} on {socket.gethostname()}.")
     outcome = run_study(
         loaded,
         place,
@@ -193,13 +177,22 @@ def plan(study: str, home: Path | None, settings: Sequence[str], calibrate: bool
 
 
 @main.command()
-@click.argument("study", default="quickstart")
+@study_argument
 @home_option
-def status(study: str, home: Path | None) -> None:
-    """Show what is done, running, diverged, failed and lost. STUDY is a name, or a study file."""
+@address_option
+def status(study: str, home: Path | None, address: str | None) -> None:
+    """Show what is done, running, diverged, failed and lost. STUDY is a name, or a study file.
+
+    Of a study that was submitted to a cluster, the state of its job.
+    """
     from stablesweep.status import read_status, render_status
 
-    click.echo(render_status(read_status(Home.at(home), _study_name(study))))
+    place = Home.at(home)
+    if echo_job(place, study, address):
+        if not place.study(study).ledger.exists():
+            return
+        click.echo(f"\nIn {place.path}, on this machine:\n")
+    click.echo(render_status(read_status(place, study)))
 
 
 @main.command(name="list")
@@ -223,13 +216,10 @@ def in_home(command: Callable[..., Any]) -> Any:
     return wrapped
 
 
-def _named(_context: click.Context, _parameter: click.Parameter, study: str) -> str:
-    return _study_name(study)
-
-
-study_argument = click.argument("study", default="quickstart", callback=_named)
 for shared in reading_commands(in_home, study_argument):
     main.add_command(shared)
+for about_jobs in JOB_COMMANDS:
+    main.add_command(about_jobs)
 
 
 @main.command()
@@ -277,12 +267,3 @@ def spaces() -> None:
     from stablesweep.space_table import render_spaces
 
     click.echo(render_spaces())
-
-
-def _study_name(study: str) -> str:
-    """The name of a study that is given by its name or by its file."""
-    if not Path(study).suffix or not Path(study).is_file():
-        return study
-    from stablesweep.study_file import load_study
-
-    return load_study(study).name

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DEFAULT_HOME = "stablesweep-home"
 HOME_VARIABLE = "STABLESWEEP_HOME"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+# Ray gives it to the entrypoint of a job: what the job was submitted with, as JSON.
+_RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,12 @@ class Home:
 
     @classmethod
     def at(cls, folder: str | Path | None = None) -> "Home":
-        """``folder``, else ``$STABLESWEEP_HOME``, else ``./stablesweep-home``; made absolute, not created."""
-        return cls(Path(folder or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
+        """``folder``, else ``$STABLESWEEP_HOME``, else ``./stablesweep-home``; made absolute, not created.
+
+        Ray deletes the working directory of a job some time after its end: there it is ``~/stablesweep-home``.
+        """
+        default = f"~/{DEFAULT_HOME}" if in_ray_job() else DEFAULT_HOME
+        return cls(Path(folder or os.environ.get(HOME_VARIABLE) or default).expanduser().resolve())
 
     def study(self, name: str) -> StudyFolder:
         """The folder of the study ``name``."""
@@ -99,6 +105,11 @@ class Home:
     def artifact_root(self) -> Path | None:
         """Where artifacts go when the home's own SQLite file is the tracking store; None: the server decides."""
         return None if os.environ.get(TRACKING_VARIABLE) else self.path / "mlartifacts"
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the entrypoint of a Ray job, or was started by one."""
+    return "job_submission_id" in os.environ.get(_RAY_JOB_VARIABLE, "")
 
 
 def is_locked(folder: StudyFolder) -> bool:

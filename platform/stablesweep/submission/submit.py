@@ -1,0 +1,126 @@
+"""Submitting a study: validated here, checked there, sent as it was said, and kept so that it is found again."""
+
+import secrets
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stablesweep import __version__
+from stablesweep.home import Home
+from stablesweep.study import Study
+from stablesweep.submission import checks
+from stablesweep.submission.client import JobServer
+from stablesweep.submission.environment import runtime_environment
+from stablesweep.submission.job_file import HOME, STUDY, JobFile, keep_job
+from stablesweep.submission.upload import Upload, UploadError, check_size, choose_files, describe, stage
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What was asked for on the command line."""
+
+    study: Study
+    source: str
+    """The study's file, or the name of a built-in one."""
+    settings: tuple[str, ...] = ()
+    home: str | None = None
+    """On the cluster."""
+    storage: str | None = None
+    working_dir: Path | None = None
+    include: tuple[str, ...] = ()
+    retry_lost: bool = False
+    check: bool = True
+
+
+def submit_study(request: Request, server: JobServer, variables: dict[str, str], home: Home, say: Say) -> str:
+    """Send a study to the cluster and start it there.
+
+    Args:
+        request: What was asked for.
+        server: Where to.
+        variables: The environment variables of the job.
+        home: Where, on this machine, the job is kept to be found again.
+        say: Called with each line for the user.
+
+    Returns:
+        The submission id.
+
+    Raises:
+        StablesweepError: If something is wrong here or there; no study was started then.
+    """
+    upload, source = _chosen(request)
+    with _staged(upload, say) as staged:
+        environment = runtime_environment(staged, variables)
+        if request.check:
+            say("Checking the cluster.")
+            arguments = _arguments(request, "doctor", source)
+            findings = checks.check_cluster(server, _new_id("check", request.study.name), arguments, environment)
+            say(checks.render_findings(findings, checks.versions_here()))
+            checks.refuse_if_wrong(findings)
+        submission_id = _new_id(request.study.name)
+        server.submit(submission_id, _arguments(request, "run", source), environment, _metadata(request))
+    submitted = datetime.now(UTC).isoformat(timespec="seconds")
+    name = request.study.name
+    keep_job(home, JobFile(study=name, address=server.address, submission_id=submission_id, submitted=submitted))
+    return submission_id
+
+
+def _chosen(request: Request) -> tuple[Upload | None, str]:
+    """What is sent, and how the study is called there."""
+    file = Path(request.source)
+    if not file.is_file():
+        upload = choose_files(request.working_dir, include=request.include) if request.working_dir else None
+        return upload, request.source
+    root = (request.working_dir or file.parent).resolve()
+    if not file.resolve().is_relative_to(root):
+        raise UploadError(f"{file}: it is not in --working-dir {root}; give a folder that holds it.")
+    upload = choose_files(root, always=file, include=request.include, dataset=_dataset(request.study))
+    return upload, str(file.resolve().relative_to(root))
+
+
+def _dataset(study: Study) -> Path | None:
+    """The folder or file of the study's data; None if it has none."""
+    path = study.dataset.options.get("path") if study.dataset is not None else None
+    return Path(path) if isinstance(path, str) else None
+
+
+@contextmanager
+def _staged(upload: Upload | None, say: Say) -> Iterator[Path | None]:
+    """A folder with exactly what is said to be sent; None if nothing is."""
+    if upload is None:
+        yield None
+        return
+    for line in describe(upload):
+        say(line)
+    check_size(upload)
+    with tempfile.TemporaryDirectory(prefix="stablesweep-") as folder:
+        stage(upload, Path(folder))
+        yield Path(folder)
+
+
+def _arguments(request: Request, command: str, source: str) -> str:
+    """The command line on the cluster."""
+    words = ["python", "-m", "stablesweep", command, source]
+    words += [word for setting in request.settings for word in ("--set", setting)]
+    words += ["--home", request.home] if request.home else []
+    words += ["--storage", request.storage] if request.storage else []
+    if command == "doctor":
+        words.append("--json")
+    elif request.retry_lost:
+        words.append("--retry-lost")
+    return shlex.join(words)
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    home = {HOME: request.home} if request.home else {}
+    return {STUDY: request.study.name, "stablesweep.version": __version__, **home}
+
+
+def _new_id(*parts: str) -> str:
+    return "-".join(["stablesweep", *parts, secrets.token_hex(4)])
