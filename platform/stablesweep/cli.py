@@ -13,6 +13,7 @@ from dashboards import options
 from dashboards.commands import plain_warnings, reading_commands
 from dashboards.formats import without_password
 from stablesweep import __version__
+from stablesweep.doctor.command import doctor_command
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
 from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE, TRACKING_VARIABLE, Home
 
@@ -203,6 +204,7 @@ def _named(_context: click.Context, _parameter: click.Parameter, study: str) -> 
 study_argument = click.argument("study", default="quickstart", callback=_named)
 for shared in reading_commands(in_home, study_argument):
     main.add_command(shared)
+main.add_command(doctor_command(home_option, set_option))
 
 
 @main.command()
