@@ -8,6 +8,7 @@ from stablesweep.errors import StablesweepError
 from stablesweep.findings import Finding, from_error
 from stablesweep.machine import Machine, this_machine
 from stablesweep.nodes import node_findings
+from stablesweep.ray_address import check_address
 from stablesweep.ray_session import ray_session
 from stablesweep.study import Study
 
@@ -44,6 +45,7 @@ def cluster(study: Study | None, storage: str | None) -> Iterator[Finding]:
     """
     address = os.environ.get("RAY_ADDRESS")
     try:
+        check_address(address or "")
         with ray_session():
             import ray
 
