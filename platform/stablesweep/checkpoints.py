@@ -67,13 +67,13 @@ def open_storage(where: str) -> tuple[fs.FileSystem, str]:
     except (ValueError, OSError, TypeError) as error:
         reason = " ".join(without_passwords(str(error)).split())[:200]
         raise StablesweepError(
-            f"storage {_shown(where)}: no place for checkpoints ({reason}); give an absolute path or a URI such as s3://bucket/folder."
+            f"storage {shown(where)}: no place for checkpoints ({reason}); give an absolute path or a URI such as s3://bucket/folder."
         ) from error
     return system, folder
 
 
-def _shown(where: str) -> str:
-    """A path as it is, a URI without what must not be shown."""
+def shown(where: str) -> str:
+    """A path as it is, a URI without its password and its options."""
     return without_password(where) if "://" in where else where
 
 
@@ -110,7 +110,7 @@ class CheckpointStore:
     """
 
     def __init__(self, where: str) -> None:
-        self.where = _shown(where)
+        self.where = shown(where)
         """The folder, as messages name it."""
         self._system, self._folder = open_storage(where)
 
@@ -268,5 +268,5 @@ def packs_in(where: str) -> Iterator[tuple[str, SealedCheckpoint]]:
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise StablesweepError(
-            f"storage {_shown(where)}: cannot be read ({reason}); make it reachable, or give another."
+            f"storage {shown(where)}: cannot be read ({reason}); make it reachable, or give another."
         ) from error

@@ -1,5 +1,6 @@
 """Before any compute is spent: whether the study's data is there, and its arms can be built and trained on it."""
 
+import contextlib
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -30,21 +31,47 @@ def check_data(study: Study, source: str) -> "Dataset | None":
     Raises:
         StudyError: If the data cannot be loaded, an epoch would have no batch, or an arm cannot be built for it.
     """
+    data = load_data(study, source)
+    if data is not None:
+        check_arms(study, data, source)
+    return data
+
+
+def load_data(study: Study, source: str) -> "Dataset | None":
+    """The study's data; None where a trainable of the user's own has its own.
+
+    Raises:
+        StudyError: If it cannot be loaded.
+    """
     if study.dataset is None:
         return None
     from trainables import load_dataset
 
-    try:
-        data = load_dataset(study.dataset.name, **dataset_options(study))
+    with _one_sentence(source):
+        return load_dataset(study.dataset.name, **dataset_options(study))
+
+
+def check_arms(study: Study, data: "Dataset", source: str) -> None:
+    """Build each arm once, and take one step with settings that stand for all of its own.
+
+    Raises:
+        StudyError: If an epoch would have no batch, or an arm cannot be built for the data.
+    """
+    with _one_sentence(source):
         for model in {arm.model: study.model_of(arm) for arm in study.arms}.values():
             _check_model(model, data)
         for arm in study.arms:
             spaces = [values for space in _spaces(study, arm) for values in _with_every_value(space)]
             for values in itertools.chain(settings_to_try(study, arm), spaces):
                 _check_setting(study, arm, data, values)
+
+
+@contextlib.contextmanager
+def _one_sentence(source: str) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, TypeError, OSError) as error:
         raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
-    return data
 
 
 def dataset_options(study: Study) -> dict[str, Any]:
@@ -52,6 +79,19 @@ def dataset_options(study: Study) -> dict[str, Any]:
     from trainables.data.loading import absolute_options
 
     return {} if study.dataset is None else absolute_options(study.dataset.name, study.dataset.options)
+
+
+def dataset_path(study: Study) -> str | None:
+    """The path or URI that a built-in dataset is read from; None if it is read from none.
+
+    What a dataset of the user's own does with its options, e.g. load what is missing from elsewhere, is not known here.
+    """
+    from trainables.registry import user_dataset
+
+    if study.dataset is None or user_dataset(study.dataset.name) is not None:
+        return None
+    path = dataset_options(study).get("path")
+    return path if isinstance(path, str) else None
 
 
 def settings_to_try(study: Study, arm: Arm) -> Iterator[dict[str, HyperparameterValue]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from stablesweep.errors import StablesweepError, StudyError
 from stablesweep.machine import Machine, packs_at_once
+from stablesweep.ray_address import check_address
 from stablesweep.study import Pack
 
 # Set before Ray is imported; what the user has set is kept. Each line says what it saves on a small machine.
@@ -59,6 +60,7 @@ def ray_session() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    check_address(address or "")
     try:
         ray.init(
             address=address,
@@ -95,12 +97,12 @@ class Capacity:
     def packs(self) -> int:
         """How many fit now. Of a cluster that is waited for at least one: what waits is what makes it grow."""
         if time.monotonic() - self._looked_at > LOOK_EVERY_S or not self._looked_at:
-            self._packs = packs_at_once(self._pack, _machines())
+            self._packs = packs_at_once(self._pack, alive_machines())
             self._looked_at = time.monotonic()
         return max(self._packs, int(self._wait))
 
     def _too_small(self) -> str:
-        pack, machines = self._pack, _machines()
+        pack, machines = self._pack, alive_machines()
         each = f"{pack.workers} times " if pack.workers > 1 else ""
         cpus, gpus = sum(one.cpus for one in machines), sum(one.gpus for one in machines)
         nodes = f" on {len(machines)} nodes" if len(machines) > 1 else ""
@@ -110,7 +112,7 @@ class Capacity:
         )
 
 
-def _machines() -> list[Machine]:
+def alive_machines() -> list[Machine]:
     """The nodes of the cluster that are alive."""
     import ray
 
