@@ -2,13 +2,16 @@
 
 import contextlib
 import fcntl
+import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablesweep.errors import HomeBusy, StablesweepError
+from stablesweep.owner import LockOwner
 
 if TYPE_CHECKING:
     from dashboards.studies import Studies
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_HOME = "stablesweep-home"
 HOME_VARIABLE = "STABLESWEEP_HOME"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+INSTANT_S = 0.5
+"""So long a lock is tried: whoever asks with :func:`is_locked` holds it for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class StudyFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs the study; holds its process id."""
+        """Held by the process that runs the study; a line in it says which, see :func:`lock_owner`."""
         return self.path / "run.lock"
 
 
@@ -102,7 +107,7 @@ class Home:
 
 
 def is_locked(folder: StudyFolder) -> bool:
-    """Whether a process on this machine runs the study now."""
+    """Whether a process runs the study now: on this machine, or on another one that shares the folder and its locks."""
     try:
         descriptor = os.open(folder.lock, os.O_RDONLY)
     except OSError:
@@ -116,13 +121,23 @@ def is_locked(folder: StudyFolder) -> bool:
     return False
 
 
+def lock_owner(folder: StudyFolder) -> LockOwner | None:
+    """The process that runs the study now; None if none does, or if the one that does has not said yet which it is."""
+    if not is_locked(folder):
+        return None
+    try:
+        return LockOwner.from_fields(json.loads(folder.lock.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextlib.contextmanager
 def locked(folder: StudyFolder) -> Iterator[None]:
     """Hold the study's folder for this process.
 
     Raises:
         HomeBusy: If another process holds it.
-        StablesweepError: If the folder cannot be written.
+        StablesweepError: If the folder cannot be written or locked.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -134,18 +149,37 @@ def locked(folder: StudyFolder) -> Iterator[None]:
     try:
         _take(descriptor, folder)
         yield
+        # A process that is killed leaves its line behind; the lock itself is gone with it.
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
 def _take(descriptor: int, folder: StudyFolder) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(descriptor)
     except BlockingIOError as error:
-        owner = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
+        owner = lock_owner(folder)
+        who, since = (owner.in_words(), f" since {owner.since}") if owner else ("another process", "")
         raise HomeBusy(
-            f"{folder.path.name}: process {owner} is running this study in {folder.path}; "
+            f"{folder.path.name}: {who} is running this study in {folder.path}{since}; "
             "wait for it, stop it, or use another --home."
         ) from error
+    except OSError as error:
+        raise StablesweepError(
+            f"{folder.lock}: cannot be locked ({error.strerror}); choose a --home on a file system that has locks."
+        ) from error
+    line = json.dumps(LockOwner.this_process().as_fields()) + "\n"
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    os.pwrite(descriptor, line.encode(), 0)
+
+
+def _flock(descriptor: int) -> None:
+    give_up = time.monotonic() + INSTANT_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(INSTANT_S / 10)
