@@ -38,10 +38,7 @@ def experiment_of(client: "MlflowClient", study: Study, artifact_root: Path | No
     """
     found = client.get_experiment_by_name(study.name)
     if found is None:
-        location = None if artifact_root is None else str(artifact_root / study.name)
-        note = {tags.NOTE: study.description} if study.description else {}
-        kind = {EXPERIMENT_KIND: "custom_model_development"}
-        return str(client.create_experiment(study.name, artifact_location=location, tags=kind | note))
+        return _create(client, study, artifact_root)
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"the MLflow experiment {study.name!r} was deleted; restore it there, or give the study another name."
@@ -49,6 +46,22 @@ def experiment_of(client: "MlflowClient", study: Study, artifact_root: Path | No
     if str(found.experiment_id) == "0":
         raise TrackingError(f"{study.name!r} is MLflow's own default experiment; give the study another name.")
     return str(found.experiment_id)
+
+
+def _create(client: "MlflowClient", study: Study, artifact_root: Path | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    location = None if artifact_root is None else str(artifact_root / study.name)
+    note = {tags.NOTE: study.description} if study.description else {}
+    kind = {EXPERIMENT_KIND: "custom_model_development"}
+    try:
+        return str(client.create_experiment(study.name, artifact_location=location, tags=kind | note))
+    except MlflowException:
+        # Another process may have made it just now; which of the two goes on, their claims decide.
+        found = client.get_experiment_by_name(study.name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def check_same_study(client: "MlflowClient", uri: str, study_run: str, study: Study, trials: Sequence[Trial]) -> None:

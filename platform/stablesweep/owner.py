@@ -37,10 +37,10 @@ class LockOwner:
         """
         job = fields["job"]
         return cls(
-            host=str(fields["host"]),
+            host=plain(fields["host"]),
             pid=int(fields["pid"]),
-            since=str(fields["since"]),
-            job=None if job is None else str(job),
+            since=plain(fields["since"]),
+            job=None if job is None else plain(job),
         )
 
     def as_fields(self) -> dict[str, Any]:
@@ -55,6 +55,11 @@ class LockOwner:
 def utc_now() -> str:
     """Now, as owners write it."""
     return datetime.now(UTC).strftime(TIME_FORMAT)
+
+
+def plain(text: Any) -> str:
+    """Without what a terminal obeys: a claim was written by somebody else."""
+    return "".join(letter for letter in str(text) if letter.isprintable())[:200]
 
 
 def _submission_id() -> str | None:

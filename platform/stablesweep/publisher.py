@@ -1,6 +1,7 @@
 """From the local record to MLflow: one run a trial, under its arm, under its study."""
 
 import importlib.metadata
+import logging
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from dashboards import tags
 from dashboards.tracking.connection import quiet_mlflow
+from stablesweep.claims import StudyClaim
 from stablesweep.curve_files import publish_curves
 from stablesweep.experiment import check_same_study, experiment_of, open_client
 from stablesweep.outage import Outage, connection_errors, server_errors
@@ -20,6 +22,9 @@ from stablesweep.trial_runs import TrialRuns
 from stablesweep.trials import Trial
 
 __all__ = ["Outage", "Publisher", "RunTags", "server_errors", "versions"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -40,6 +45,7 @@ class Publisher:
         self._ledger: Path | None = None
         self._tags = TagsToMake()
         self._client: Any = None
+        self._claim: StudyClaim
         self._runs: StudyRuns
         self._trial_runs: TrialRuns
 
@@ -58,6 +64,7 @@ class Publisher:
 
         Raises:
             TrackingError: If the server cannot be used; the message names it.
+            HomeBusy: If another process runs the study.
         """
         # A server that goes away is met by our own retries, which training does not wait for.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -69,9 +76,16 @@ class Publisher:
         with connection_errors(self._uri), quiet_mlflow():
             self._client = self._open()
             experiment = experiment_of(self._client, self._study, self._artifact_root)
+            self._claim = StudyClaim(self._client, experiment, self._study.name, record.path.parent)
             self._runs = StudyRuns(self._client, experiment, self._study)
             self._trial_runs = TrialRuns(self._runs)
-            self._find_runs(record)
+            # Before the runs are looked for: what another process adds after that would be created twice.
+            self._claim.take()
+            try:
+                self._find_runs(record)
+            except BaseException:
+                self._release_claim()
+                raise
 
     def _open(self) -> Any:
         return open_client(self._uri)
@@ -130,6 +144,15 @@ class Publisher:
             for run_id in (*self._runs.arm_runs.values(), self.study_run):
                 self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
             self._runs.announce()
+        self._release_claim()
+
+    def _release_claim(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._claim.release()
+        except (MlflowException, OSError):
+            logger.info("the claim on the study could not be released; it ends by itself", exc_info=True)
 
     def settled(self, trials: Sequence[Trial], ledger: Path) -> None:
         """Take note of trials that were settled, and of the ledger's file that now says so."""
@@ -141,13 +164,17 @@ class Publisher:
 
         Raises:
             mlflow.exceptions.MlflowException, OSError: If the server is away; call again later.
+            HomeBusy: If another process has taken the study over.
         """
+        self._claim.renew()
         self._publish_ledger()
         self._tags.publish(self._runs)
         states = record.trials()
         for state in states:
             trial = self._trials.get(state.key)
             if trial is not None and (state.status != state.published or _has_new_epochs(state)):
+                # A round of thousands of trials takes longer than a claim lasts.
+                self._claim.renew()
                 self._trial_runs.publish(record, trial, state)
         publish_curves(self._runs, self._trials, record, states)
         self._runs.announce()
