@@ -67,6 +67,7 @@ def test_a_run_in_another_home_is_refused_until_the_first_has_died(tmp_path: Pat
     client = MlflowClient(uri)
     with first_run(tmp_path / "first", uri) as first:
         experiment = client.get_experiment_by_name("small")
+        assert experiment is not None
         before = [run.to_dictionary() for run in client.search_runs([experiment.experiment_id])]
         claim = Claim.from_text(experiment.tags[tags.CLAIM])
         second = subprocess.run(
@@ -101,7 +102,9 @@ def test_a_run_in_another_home_is_refused_until_the_first_has_died(tmp_path: Pat
 
 
 def claim_there(client: MlflowClient, name: str) -> Claim:
-    claim = Claim.from_text(client.get_experiment_by_name(name).tags[tags.CLAIM])
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    claim = Claim.from_text(experiment.tags[tags.CLAIM])
     assert claim is not None
     return claim
 

@@ -83,7 +83,7 @@ class Store:
 
     def publisher(self, at: int = 0, *, after: bool = False, told: Callable[[], object] = int) -> Publisher:
         publisher = Publisher(self.uri, self.artifacts, self.study, self.trials)
-        publisher._open = lambda: FaultyClient(self.client, at, after=after, told=told)  # type: ignore[assignment, method-assign, return-value]
+        publisher._open = lambda: FaultyClient(self.client, at, after=after, told=told)  # type: ignore[method-assign]
         return publisher
 
     def life(self, publisher: Publisher) -> None:
