@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 DEFAULT_HOME = "stablesweep-home"
 HOME_VARIABLE = "STABLESWEEP_HOME"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+"""Of a study's name, which is the name of a folder."""
+NAME_IN_WORDS = "that has up to 80 letters, digits and . _ -, a letter or digit first"
 INSTANT_S = 0.5
 """So long a lock is tried: whoever asks with :func:`is_locked` holds it for an instant."""
 
@@ -72,12 +76,21 @@ class Home:
         return cls(Path(folder or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
 
     def study(self, name: str) -> StudyFolder:
-        """The folder of the study ``name``."""
+        """The folder of the study ``name``.
+
+        Raises:
+            StablesweepError: If no study can have this name: it might lead out of the home.
+        """
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise StablesweepError(
+                f"{name!r} is no study file, and cannot be the name of a study: {NAME_IN_WORDS}; give one or the other."
+            )
         return StudyFolder(self.path / "studies" / name)
 
     def study_names(self) -> list[str]:
         """The studies that have a ledger here, sorted."""
-        return sorted(ledger.parent.name for ledger in self.path.glob("studies/*/ledger.parquet"))
+        names = sorted(ledger.parent.name for ledger in self.path.glob("studies/*/ledger.parquet"))
+        return [name for name in names if re.fullmatch(NAME_PATTERN, name)]
 
     @property
     def tracking_uri(self) -> str:
