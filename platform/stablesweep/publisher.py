@@ -84,7 +84,7 @@ class Publisher:
             try:
                 self._find_runs(record)
             except BaseException:
-                self._release_claim()
+                self.close()
                 raise
 
     def _open(self) -> Any:
@@ -124,7 +124,7 @@ class Publisher:
         self._tags.add(make)
 
     def end(self, *, finished: bool, timing: Mapping[str, float] | None, skipped: Sequence[str] = ()) -> None:
-        """Close the study's and the arms' runs, and log what is known of the whole.
+        """Close the study's and the arms' runs, log what is known of the whole, and give the study free.
 
         Args:
             finished: Whether every trial has a result.
@@ -144,9 +144,10 @@ class Publisher:
             for run_id in (*self._runs.arm_runs.values(), self.study_run):
                 self._client.set_terminated(run_id, status="FINISHED" if finished else "KILLED")
             self._runs.announce()
-        self._release_claim()
+        self.close()
 
-    def _release_claim(self) -> None:
+    def close(self) -> None:
+        """Give the study free for processes of other homes; may be called again."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -21,11 +21,13 @@ from mlflow import MlflowClient
 from dashboards import tags
 from dashboards.tracking.generation import digest
 from dashboards.tracking.study import read_study
-from stablesweep import claims
+from stablesweep import claims, recorder
 from stablesweep.claims import Claim, StudyClaim
 from stablesweep.errors import HomeBusy, LedgerError
 from stablesweep.home import Home
 from stablesweep.ledger import to_trials, write_ledger
+from stablesweep.mailbox import Mailbox
+from stablesweep.messages import Message
 from stablesweep.owner import LockOwner, utc_now
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
@@ -141,6 +143,16 @@ def store(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -
     made = Store(tmp_path, f"sqlite:///{shutil.copy(empty_mlflow, tmp_path / 'mlflow.db')}")
     yield made
     made.record.close()
+
+
+class Box:
+    """A mailbox into which nothing is put, without a Ray actor behind it."""
+
+    def drain(self) -> list[Message]:
+        return []
+
+    def stop(self) -> None:
+        pass
 
 
 def anothers(*, host: str = "node-3", pid: int = 71, age: float = 0.0, home: str = "/data/home/studies/small") -> Claim:
@@ -291,3 +303,18 @@ def test_who_was_taken_over_stops_and_leaves_the_study_to_the_other(
     assert store.client.search_runs([store.experiment], f"tags.`{tags.ROLE}` = 'trial'") == []
     publisher.end(finished=False, timing=None)
     assert store.there() == left
+
+
+def test_the_recorder_of_who_was_taken_over_asks_for_a_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "PUBLISH_EVERY_S", 0.1)
+    monkeypatch.setattr(claims, "BEAT_S", 0.2)
+    publisher, stop = store.publisher(), threading.Event()
+    publisher.connect(store.record)
+    running = recorder.Recorder(store.record.path, publisher, cast(Mailbox, Box()), stop, lambda _: None)
+    running.start()
+    time.sleep(1)
+    assert not stop.is_set()
+    store.leave(anothers().as_text())
+    assert stop.wait(60)
+    with pytest.raises(HomeBusy, match="has taken over this study"):
+        running.finish()
