@@ -59,7 +59,10 @@ def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:
             ``studies`` (:class:`dashboards.studies.Studies`).
         study: The argument ``study``.
     """
+    return [_export(place, study), _figures(place, study), _import(place), _dashboard(place)]
 
+
+def _export(place: Decorator, study: Decorator) -> click.Command:
     @click.command()
     @study
     @place
@@ -79,6 +82,10 @@ def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:
             write_table(table, out)
         click.echo(f"{out}: {table.num_rows} {'rows' if curves else 'trials'}")
 
+    return export
+
+
+def _figures(place: Decorator, study: Decorator) -> click.Command:
     @click.command()
     @study
     @place
@@ -97,6 +104,10 @@ def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:
         for path in written:
             click.echo(path)
 
+    return figures
+
+
+def _import(place: Decorator) -> click.Command:
     @click.command(name="import")
     @click.argument("source")
     @place
@@ -106,6 +117,10 @@ def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:
         with one_sentence():
             click.echo(import_study(studies, source, said))
 
+    return import_
+
+
+def _dashboard(place: Decorator) -> click.Command:
     @click.command()
     @place
     @options.host_option
@@ -125,7 +140,7 @@ def reading_commands(place: Decorator, study: Decorator) -> list[click.Command]:
                 imports=studies.imports,
             )
 
-    return [export, figures, import_, dashboard]
+    return dashboard
 
 
 def import_study(studies: "Studies", source: str, said: Mapping[str, Any]) -> str:

@@ -51,6 +51,9 @@ HARDWARE = PREFIX + "hardware"
 SKIPPED_SAMPLES = PREFIX + "skipped_samples"
 """On the study run, where there are any: how many samples of the dataset could not be read and were left out."""
 
+CLAIM = PREFIX + "claim"
+"""On the experiment, while a process runs the study: which one (:mod:`stablesweep.claims`). Readers have no use for it."""
+
 NOTE = "mlflow.note.content"
 """MLflow's own: the Markdown that its pages show as the description."""
 

@@ -21,6 +21,14 @@ def add_callbacks(app: Dash, store: Store, tracking_uri: str) -> None:
     in_browser: Callable[..., None] = app.clientside_callback
     in_browser(ClientsideFunction("stablesweep", "narrow"), Output("narrow", "data"), Input("location", "pathname"))
     in_browser(ClientsideFunction("stablesweep", "entitle"), Output("view", "title"), Input("frame", "data"))
+    _add_page(app, store, tracking_uri)
+    _add_pieces(app, store)
+    _add_clock(app, store)
+    _add_search(app)
+
+
+def _add_page(app: Dash, store: Store, tracking_uri: str) -> None:
+    """Another page, or other data: the whole page is made anew."""
 
     @app.callback(
         Output("view", "children"),
@@ -40,6 +48,10 @@ def add_callbacks(app: Dash, store: Store, tracking_uri: str) -> None:
         content, new = page(store, tracking_uri, address, narrow=narrow)
         return content, new, 1000 * (min(QUICK_S, store.refresh_s) if new["wait"] else store.refresh_s)
 
+
+def _add_pieces(app: Dash, store: Store) -> None:
+    """Another address of the same page: the parts that depend on it are made anew."""
+
     @app.callback(
         Output({"piece": ALL}, "children"),
         Input("location", "search"),
@@ -58,6 +70,10 @@ def add_callbacks(app: Dash, store: Store, tracking_uri: str) -> None:
             return [no_update] * len(pieces)
         return [PIECES[piece["piece"]](data, address, narrow) for piece in pieces]
 
+
+def _add_clock(app: Dash, store: Store) -> None:
+    """Time passes: the page is told if there are other data."""
+
     @app.callback(
         Output("tick", "data"),
         Input("interval", "n_intervals"),
@@ -69,6 +85,10 @@ def add_callbacks(app: Dash, store: Store, tracking_uri: str) -> None:
         if frame is not None and frame["generation"] == generation(store, parse_address(search)):
             return no_update
         return ticks
+
+
+def _add_search(app: Dash) -> None:
+    """A text is typed into the field above a list: it goes into the address."""
 
     @app.callback(
         Output("location", "search"),

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboards.columns import setting_columns
-from dashboards.formats import bounded, duration, interval, percent, setting, share, without_password
+from dashboards.formats import bounded, duration, elided, interval, percent, setting, share, without_password
 from dashboards.space import regions
 from dashboards.statistics import centres, costs, lengths, optimizer_gap, peak, steepness
 from dashboards.statistics.costs import counted
@@ -16,8 +16,11 @@ from dashboards.statistics.leaderboard import MARGINS
 from dashboards.summary import StudySummary
 from dashboards.tags import SKIPPED_ARTIFACT
 from dashboards.tracking.study import StudyRecord
+from dashboards.troubles import troubles_of
 
-MAX_UNFINISHED = 50
+MAX_TROUBLES = 50
+MAX_REASON = 300
+"""Characters; the whole of it is in the trials table."""
 
 _COST_HEADER = ("parameters", "flops", "activations", "images/s", "GPU time", "compute time")
 _COST_COLUMNS = ("parameters", "flops", "activations", "images_per_s", "gpu_hours", "compute_hours")
@@ -46,7 +49,7 @@ def report_tables(record: StudyRecord, summary: StudySummary) -> Mapping[str, Ta
         "peak": peak_table(summary),
         "centres": centre_table(summary),
         "regions": region_table(summary),
-        "unfinished": unfinished_table(record.trials),
+        "troubles": trouble_table(record.trials),
     }
 
 
@@ -302,7 +305,10 @@ def _count(value: int | None) -> str:
 
 
 def _between(low: float, high: float) -> str:
-    return share(low) if low == high else f"{100 * low:.0f}–{share(high)}"
+    if f"{low:.2f}" == f"{high:.2f}":
+        # Not "0–<1 %": the two are told apart by no digit that is shown.
+        return share((low + high) / 2)
+    return f"{100 * low:.0f}–{share(high)}"
 
 
 def _bare(ends: tuple[float, float]) -> str:
@@ -313,17 +319,25 @@ def _area(bounds: tuple[float, float]) -> str:
     return f"{bounds[0]:.2f}" if bounds[0] == bounds[1] else f"{bounds[0]:.2f}–{bounds[1]:.2f}"
 
 
-def unfinished_table(trials: pa.Table) -> Table:
-    """Trials of any phase that failed or were lost, and why."""
-    rows = trials.filter(pc.is_in(trials["status"], value_set=pa.array(["failed", "lost"])))
-    shown = rows.select(["key", "status", "reason"]).slice(0, MAX_UNFINISHED).to_pylist()
-    rest = rows.num_rows - len(shown)
-    return Table(
-        header=("trial", "status", "reason"),
-        rows=tuple((row["key"], row["status"], row["reason"] or "not recorded") for row in shown),
-        text_columns=3,
-        note=f"{rest} more are in the trials table." if rest else "",
-    )
+def trouble_table(trials: pa.Table) -> Table:
+    """Why trials of any phase failed or were lost, one row a reason."""
+    found = troubles_of(trials)
+    rows = [
+        (one.status, elided(one.reason, MAX_REASON), _some(one.arms), one.keys[0], str(len(one.keys)))
+        for one in found[:MAX_TROUBLES]
+    ]
+    notes = [
+        "Failed: the code of the model raised. Lost: the process died or the data could not be read; `run --retry-lost` trains it again."
+    ]
+    left = sum(len(one.keys) for one in found[MAX_TROUBLES:])
+    notes += [f"{left} trials with other reasons are in the trials table."] if left else []
+    header = ("status", "reason", "arms", "first trial", "trials")
+    return Table(header=header, rows=tuple(rows), text_columns=4, note=" ".join(notes))
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
 
 
 def _names(hyperparameters: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dashboards import tags
-from stablesweep.publisher import RunTags
+from stablesweep.run_tags import RunTags
 from stablesweep.study import ModelDefinition, Study
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ class LedgerError(StablesweepError):
 
 
 class HomeBusy(StablesweepError):
-    """Another process is running the same study in the same home."""
+    """Another process is running the same study in the same home, or on the same tracking store."""
 
     exit_code = 2
 

@@ -2,13 +2,17 @@
 
 import contextlib
 import fcntl
+import json
 import os
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablesweep.errors import HomeBusy, StablesweepError
+from stablesweep.owner import LockOwner
 
 if TYPE_CHECKING:
     from dashboards.studies import Studies
@@ -18,6 +22,11 @@ HOME_VARIABLE = "STABLESWEEP_HOME"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 # Ray gives it to the entrypoint of a job: what the job was submitted with, as JSON.
 _RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+"""Of a study's name, which is the name of a folder."""
+NAME_IN_WORDS = "that has up to 80 letters, digits and . _ -, a letter or digit first"
+INSTANT_S = 0.5
+"""So long a lock is tried: whoever asks with :func:`is_locked` holds it for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class StudyFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs the study; holds its process id."""
+        """Held by the process that runs the study; a line in it says which, see :func:`lock_owner`."""
         return self.path / "run.lock"
 
 
@@ -73,12 +82,21 @@ class Home:
         return cls(Path(folder or os.environ.get(HOME_VARIABLE) or default).expanduser().resolve())
 
     def study(self, name: str) -> StudyFolder:
-        """The folder of the study ``name``."""
+        """The folder of the study ``name``.
+
+        Raises:
+            StablesweepError: If no study can have this name: it might lead out of the home.
+        """
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise StablesweepError(
+                f"{name!r} is no study file, and cannot be the name of a study: {NAME_IN_WORDS}; give one or the other."
+            )
         return StudyFolder(self.path / "studies" / name)
 
     def study_names(self) -> list[str]:
         """The studies that have a ledger here, sorted."""
-        return sorted(ledger.parent.name for ledger in self.path.glob("studies/*/ledger.parquet"))
+        names = sorted(ledger.parent.name for ledger in self.path.glob("studies/*/ledger.parquet"))
+        return [name for name in names if re.fullmatch(NAME_PATTERN, name)]
 
     @property
     def tracking_uri(self) -> str:
@@ -113,7 +131,7 @@ def in_ray_job() -> bool:
 
 
 def is_locked(folder: StudyFolder) -> bool:
-    """Whether a process on this machine runs the study now."""
+    """Whether a process runs the study now: on this machine, or on another one that shares the folder and its locks."""
     try:
         descriptor = os.open(folder.lock, os.O_RDONLY)
     except OSError:
@@ -127,13 +145,23 @@ def is_locked(folder: StudyFolder) -> bool:
     return False
 
 
+def lock_owner(folder: StudyFolder) -> LockOwner | None:
+    """The process that runs the study now; None if none does, or if the one that does has not said yet which it is."""
+    if not is_locked(folder):
+        return None
+    try:
+        return LockOwner.from_fields(json.loads(folder.lock.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextlib.contextmanager
 def locked(folder: StudyFolder) -> Iterator[None]:
     """Hold the study's folder for this process.
 
     Raises:
         HomeBusy: If another process holds it.
-        StablesweepError: If the folder cannot be written.
+        StablesweepError: If the folder cannot be written or locked.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -145,18 +173,37 @@ def locked(folder: StudyFolder) -> Iterator[None]:
     try:
         _take(descriptor, folder)
         yield
+        # A process that is killed leaves its line behind; the lock itself is gone with it.
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
 def _take(descriptor: int, folder: StudyFolder) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(descriptor)
     except BlockingIOError as error:
-        owner = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
+        owner = lock_owner(folder)
+        who, since = (owner.in_words(), f" since {owner.since}") if owner else ("another process", "")
         raise HomeBusy(
-            f"{folder.path.name}: process {owner} is running this study in {folder.path}; "
+            f"{folder.path.name}: {who} is running this study in {folder.path}{since}; "
             "wait for it, stop it, or use another --home."
         ) from error
+    except OSError as error:
+        raise StablesweepError(
+            f"{folder.lock}: cannot be locked ({error.strerror}); choose a --home on a file system that has locks."
+        ) from error
+    line = json.dumps(LockOwner.this_process().as_fields()) + "\n"
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    os.pwrite(descriptor, line.encode(), 0)
+
+
+def _flock(descriptor: int) -> None:
+    give_up = time.monotonic() + INSTANT_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(INSTANT_S / 10)

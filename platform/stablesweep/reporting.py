@@ -18,7 +18,7 @@ from stablesweep.files import write_text
 from stablesweep.home import Home
 from stablesweep.markdown import with_part
 from stablesweep.notes import MARKER, MAX_LENGTH, arm_note, study_note
-from stablesweep.publisher import server_errors
+from stablesweep.outage import server_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

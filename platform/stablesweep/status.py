@@ -4,13 +4,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dashboards.formats import elided
 from dashboards.tags import STATUSES
 from dashboards.terminal import text_table
+from dashboards.troubles import Trouble, troubles
 from stablesweep.errors import LedgerError
 from stablesweep.home import Home, is_locked
 from stablesweep.ledger import read_ledger, to_trials
 from stablesweep.record import Record, TrialState
 from stablesweep.study import Study
+
+MOST_TROUBLES = 5
+LONGEST_REASON = 160
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +26,8 @@ class StudyStatus:
     arms: dict[str, Counter[str]]
     unpublished: int
     """Trials with something that MLflow does not have yet."""
+    troubles: tuple[Trouble, ...]
+    """Why trials failed or were lost, the reason with the most trials first."""
 
     def count(self, status: str) -> int:
         """Trials of all arms with this status."""
@@ -70,27 +77,43 @@ def read_status(home: Home, name: str) -> StudyStatus:
     # What a killed process left behind does not run any more.
     alive = is_locked(home.study(name))
     arms: dict[str, Counter[str]] = {}
+    ended: list[tuple[str, str, str, str | None]] = []
     for trial in to_trials(read_ledger(ledger)):
         state = states.get(trial.key)
         status = state.status if state else "pending"
         status = "pending" if status == "running" and not alive else status
         arms.setdefault(trial.arm, Counter())[status] += 1
+        ended.append((trial.key, trial.arm, status, state.reason if state else None))
     unpublished = sum(
         state.status != state.published or state.last_epoch > state.published_epoch for state in states.values()
     )
-    return StudyStatus(study=name, arms=arms, unpublished=unpublished)
+    return StudyStatus(study=name, arms=arms, unpublished=unpublished, troubles=tuple(troubles(ended)))
 
 
 def render_status(status: StudyStatus) -> str:
-    """One line an arm."""
+    """One line an arm, then why trials failed or were lost."""
     rows = [
         [arm, str(counts.total()), *(str(counts[name]) for name in STATUSES)] for arm, counts in status.arms.items()
     ]
     rows.append(["all", str(status.total), *(str(status.count(name)) for name in STATUSES)])
-    lines = [f"Study {status.study}", "", text_table(["arm", "trials", *STATUSES], rows)]
+    blocks = [f"Study {status.study}", text_table(["arm", "trials", *STATUSES], rows)]
+    if status.troubles:
+        blocks.append("\n".join(_trouble_lines(status)))
     if status.unpublished:
-        lines.append(f"\n{status.unpublished} trials have news that MLflow does not have yet; `run` publishes them.")
-    return "\n".join(lines)
+        blocks.append(f"{status.unpublished} trials have news that MLflow does not have yet; `run` publishes them.")
+    return "\n\n".join(blocks)
+
+
+def _trouble_lines(status: StudyStatus) -> list[str]:
+    lines = []
+    for one in status.troubles[:MOST_TROUBLES]:
+        arms = f"{len(one.arms)} arms" if len(one.arms) > 1 else one.arms[0]
+        lines.append(f"{len(one.keys)} {one.status} ({arms}): {elided(one.reason, LONGEST_REASON)}")
+    if len(status.troubles) > MOST_TROUBLES:
+        lines.append(f"and {len(status.troubles) - MOST_TROUBLES} more reasons; the report lists them")
+    if status.count("lost"):
+        lines.append("`run --retry-lost` trains what was lost again.")
+    return lines
 
 
 def render_list(home: Home, studies: Sequence[StudyStatus]) -> str:

@@ -21,6 +21,7 @@ from search_spaces import (
     space_around,
 )
 from stablesweep.arms import Arm, Value, check_settings, setting_of
+from stablesweep.home import NAME_PATTERN
 from stablesweep.imports import import_modules
 from stablesweep.phases import Phases
 from stablesweep.strict import Strict, WithOptions
@@ -30,7 +31,6 @@ from trainables.registry import model_names, require_dataset, require_model, req
 MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}$"
 PAPER_EPOCHS = {PEAK: 400}
 """By phase, the length of training whose best values in the paper count; 50 epochs in all others."""
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
 def _known(require: Callable[[str], None]) -> AfterValidator:

@@ -45,7 +45,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def parse_yaml(text: str) -> Any:
     """The plain values in a YAML text. Raises yaml.YAMLError."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         # What PyYAML's constructors raise for a date that is none, a key that cannot be hashed, endless nesting ...
         raise yaml.YAMLError(f"a value cannot be read ({type(error).__name__}: {str(error)[:100]})") from error

@@ -83,7 +83,7 @@ class Store:
 
     def publisher(self, at: int = 0, *, after: bool = False, told: Callable[[], object] = int) -> Publisher:
         publisher = Publisher(self.uri, self.artifacts, self.study, self.trials)
-        publisher._open = lambda: FaultyClient(self.client, at, after=after, told=told)  # type: ignore[assignment, method-assign, return-value]
+        publisher._open = lambda: FaultyClient(self.client, at, after=after, told=told)  # type: ignore[method-assign]
         return publisher
 
     def life(self, publisher: Publisher) -> None:
@@ -259,7 +259,7 @@ def test_a_study_of_an_earlier_version_gets_numbers(stores: MakeStore) -> None:
     store = stores()
     first = store.publisher()
     first.connect(store.record)
-    for run_id in (first.study_run, *first._arm_runs.values()):
+    for run_id in (first.study_run, *first._runs.arm_runs.values()):
         store.client.delete_tag(run_id, tags.REVISION)
     again = store.publisher()
     again.connect(store.record)

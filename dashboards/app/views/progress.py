@@ -14,14 +14,14 @@ from dashboards.app.pace import pace, trial_ends
 from dashboards.app.parts import Attributes, Parts, dot, message, table, trial_table
 from dashboards.app.study import StudyData
 from dashboards.formats import duration
-from dashboards.report.tables import unfinished_table
+from dashboards.report.tables import trouble_table
 from dashboards.tags import STATUSES
 
 LATEST = 12
 
 
 def render(study: StudyData, address: Address, narrow: bool) -> Parts:
-    """Trials by status, in all and per arm, the pace, the latest results, what failed."""
+    """Trials by status, in all and per arm, the pace, the latest results, what went wrong."""
     trials = study.record.trials
     if trials.num_rows == 0:
         return [message("No trials", html.P("The study's ledger is empty."))]
@@ -29,9 +29,9 @@ def render(study: StudyData, address: Address, narrow: bool) -> Parts:
         html.Section([html.H2("Trials by status"), _total(study), _legend(study.counts), _arms(study)]),
         html.Section([html.H2("Latest results"), _latest(study, address)]),
     ]
-    unfinished = unfinished_table(trials)
-    if unfinished.rows:
-        parts.append(html.Section([html.H2("Trials that failed or were lost"), table(unfinished)]))
+    wrong = trouble_table(trials)
+    if wrong.rows:
+        parts.append(html.Section([html.H2("What went wrong"), table(wrong)]))
     return parts
 
 

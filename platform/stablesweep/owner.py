@@ -1,0 +1,71 @@
+"""Which process runs a study: what it leaves where others look before they begin."""
+
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray's own, in the environment of a job's command."""
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockOwner:
+    """A process that runs a study."""
+
+    host: str
+    pid: int
+    since: str
+    """When it began, in UTC: ``2026-11-21T14:05:09Z``."""
+    job: str | None
+    """The submission id of the Ray job that it is; None outside of one."""
+
+    @classmethod
+    def this_process(cls) -> "LockOwner":
+        """The process that asks, from now on."""
+        return cls(host=socket.gethostname(), pid=os.getpid(), since=utc_now(), job=_submission_id())
+
+    @classmethod
+    def from_fields(cls, fields: Any) -> "LockOwner":
+        """What :meth:`as_fields` gave, read back.
+
+        Raises:
+            KeyError, TypeError, ValueError: If these are no such fields.
+        """
+        job = fields["job"]
+        return cls(
+            host=plain(fields["host"]),
+            pid=int(fields["pid"]),
+            since=plain(fields["since"]),
+            job=None if job is None else plain(job),
+        )
+
+    def as_fields(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def in_words(self) -> str:
+        """``process 71 on node-3 (Ray job raysubmit_x)``."""
+        return f"process {self.pid} on {self.host}" + (f" (Ray job {self.job})" if self.job else "")
+
+
+def utc_now() -> str:
+    """Now, as owners write it."""
+    return datetime.now(UTC).strftime(TIME_FORMAT)
+
+
+def plain(text: Any) -> str:
+    """Without what a terminal obeys: a claim was written by somebody else."""
+    return "".join(letter for letter in str(text) if letter.isprintable())[:200]
+
+
+def _submission_id() -> str | None:
+    try:
+        config = json.loads(os.environ.get(RAY_JOB_VARIABLE, "{}"))
+        found = config["metadata"]["job_submission_id"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(found)
