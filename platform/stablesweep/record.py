@@ -77,11 +77,10 @@ class Record:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 _make(path)
-            elif path.stat().st_size == 0:
-                # SQLite would take it for a new one, and every trial for one that never ran.
-                raise sqlite3.DatabaseError("it is empty")
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             self._connection.create_function("seal", -1, _seal, deterministic=True)
+            # SQLite takes an emptied file for a new one, and its trials would be taken for some that never ran.
+            self._connection.execute("SELECT key FROM trials LIMIT 1")
             self._connection.executescript(SCHEMA)
             self._add_new_columns()
             self._check()
