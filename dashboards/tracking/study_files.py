@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from dashboards import tags
 from dashboards.cautions import warn_caller
 from dashboards.errors import StudyUnreadable
+from dashboards.sealed import read_sealed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +68,7 @@ def _read_ledger(artifacts: _Artifacts, study: str) -> pa.Table:
             "run the study again to record it."
         )
     try:
-        return pyarrow.parquet.read_table(path).sort_by("key").combine_chunks()
+        return read_sealed(path).sort_by("key").combine_chunks()
     except pa.ArrowException as error:
         raise StudyUnreadable(
             f"Study {study!r}: {tags.LEDGER_ARTIFACT} of MLflow run {artifacts.run_id} is damaged "

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dashboards.sealed import read_sealed, write_sealed
 from search_spaces import HyperparameterValue
 from stablesweep.errors import LedgerError
 from stablesweep.files import write_atomically
+from stablesweep.restoring import restoring
 from stablesweep.sources import group_name, source_digest
 from stablesweep.study import Study
 from stablesweep.trials import Trial, plan_trials, value_kinds, with_settings
@@ -115,19 +116,18 @@ def read_ledger(path: Path) -> pa.Table:
     """The ledger in a file.
 
     Raises:
-        LedgerError: If the file is missing or damaged.
+        LedgerError: If the file is missing or damaged; the message says how to restore it.
     """
     try:
-        table = pq.read_table(path)
+        table = read_sealed(path)
         missing = [field for field in FIELDS if field not in table.column_names and field not in OPTIONAL]
         if missing or HYPERPARAMETERS not in (table.schema.metadata or {}):
             raise pa.ArrowInvalid(f"it lacks {', '.join(missing) or 'its metadata'}")
     except FileNotFoundError as error:
         raise LedgerError(f"{path}: no ledger here; run the study first.") from error
-    except (pa.ArrowException, OSError) as error:
+    except pa.ArrowException as error:
         raise LedgerError(
-            f"{path}: the ledger is damaged ({' '.join(str(error).split())[:200]}); restore it from the artifact "
-            "ledger.parquet of the study's run in MLflow, or start over in another --home."
+            f"{path}: the ledger is damaged ({str(error).rstrip('.')}); {restoring(path)}, or start over in another --home."
         ) from error
     return table
 
@@ -210,7 +210,7 @@ def _with_rounds(study: Study, planned: Sequence[Trial], known: Mapping[str, Tri
 
 def save_ledger(path: Path, table: pa.Table) -> None:
     """Write a ledger, whole or not at all. Raises StablesweepError if the disk does not take it."""
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+    write_atomically(path, lambda temporary: write_sealed(table, temporary))
 
 
 def check_extension(where: str, before: pa.Table, after: pa.Table) -> None:

@@ -1,5 +1,7 @@
 """The local record: what the workers reported, durable before anything is sent to the tracking server."""
 
+import contextlib
+import hashlib
 import json
 import math
 import sqlite3
@@ -8,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dashboards.files import whole_file
 from stablesweep.errors import StablesweepError
-from stablesweep.messages import EpochDone, Message, SampleSkipped, TrialEnded, TrialStarted
+from stablesweep.messages import FINAL, EpochDone, Message, SampleSkipped, TrialEnded, TrialStarted
 
 BUSY_S = 60.0
 """So long a write waits for another process that holds the file."""
@@ -17,10 +20,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
     key TEXT PRIMARY KEY, pack TEXT NOT NULL, started REAL NOT NULL, status TEXT NOT NULL,
     error REAL, best_error REAL, epochs_done INTEGER NOT NULL DEFAULT 0, seconds REAL, reason TEXT,
-    run_id TEXT, published TEXT NOT NULL DEFAULT '', published_epoch INTEGER NOT NULL DEFAULT 0
+    run_id TEXT, published TEXT NOT NULL DEFAULT '', published_epoch INTEGER NOT NULL DEFAULT 0,
+    seal TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epochs (
-    key TEXT NOT NULL, epoch INTEGER NOT NULL, train_loss REAL, error REAL, lr REAL, seconds REAL, more TEXT,
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, train_loss REAL, error REAL, lr REAL, seconds REAL, more TEXT, seal TEXT,
     PRIMARY KEY (key, epoch)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS curves (pack TEXT PRIMARY KEY, trials INTEGER NOT NULL) WITHOUT ROWID;
@@ -28,6 +32,11 @@ CREATE TABLE IF NOT EXISTS skipped_samples (problem TEXT PRIMARY KEY) WITHOUT RO
 CREATE TABLE IF NOT EXISTS pack_sizes (arm TEXT PRIMARY KEY, asked TEXT NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS target (study_run TEXT NOT NULL);
 """
+SEALED = "key, status, error, best_error, epochs_done, seconds, reason"
+"""What the seal of a finished trial covers: SQLite itself does not notice a bit that flips inside a value."""
+SEALED_EPOCH = "key, epoch, train_loss, error, lr, seconds, more"
+MOVE_AWAY = "move it away to train its trials again"
+KNOWN = FINAL | {"pending", "running"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,25 +76,41 @@ class Record:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _make(path)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            self._connection.create_function("seal", -1, _seal, deterministic=True)
+            # SQLite takes an emptied file for a new one, and its trials would be taken for some that never ran.
+            self._connection.execute("SELECT key FROM trials LIMIT 1")
             self._connection.executescript(SCHEMA)
             self._add_new_columns()
             self._check()
-        except (sqlite3.Error, OSError) as error:
-            held = "locked" in str(error)
-            way_out = "end the process that holds it" if held else "move it away to train its trials again"
-            raise StablesweepError(f"{path}: the record cannot be opened ({error}); {way_out}.") from error
+        # ValueError: a text that is none any more.
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> StablesweepError:
+        way_out = "end the process that holds it" if "locked" in str(error) else MOVE_AWAY
+        return StablesweepError(f"{self.path}: the record cannot be read ({error}); {way_out}.")
 
     def _add_new_columns(self) -> None:
         """A record of an earlier version lacks them."""
         if "more" not in {row[1] for row in self._connection.execute("PRAGMA table_info(epochs)")}:
             self._connection.execute("ALTER TABLE epochs ADD COLUMN more TEXT")
+        for table in ("trials", "epochs"):
+            if "seal" not in {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}:
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN seal TEXT")
 
     def _check(self) -> None:
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
-        self.trials()
+        for trial in self.trials():
+            if trial.status not in KNOWN:
+                raise sqlite3.DatabaseError(f"the status of {trial.key} is {trial.status!r}")
+        changed = f"SELECT key FROM trials WHERE status IN {tuple(sorted(FINAL))} AND seal != seal({SEALED})"
+        for (key,) in self._connection.execute(changed):
+            raise sqlite3.DatabaseError(f"the result of {key} is damaged")
 
     def close(self) -> None:
         """Close the file."""
@@ -109,9 +134,9 @@ class Record:
                 )
             case EpochDone():
                 self._connection.execute(
-                    "INSERT INTO epochs (key, epoch, train_loss, error, lr, seconds, more) "
-                    "SELECT key, ?, ?, ?, ?, ?, ? FROM trials WHERE key = ? AND status = 'running' "
-                    "ON CONFLICT (key, epoch) DO NOTHING",
+                    f"INSERT INTO epochs ({SEALED_EPOCH}, seal) "
+                    "SELECT key, ?1, ?2, ?3, ?4, ?5, ?6, seal(key, ?1, ?2, ?3, ?4, ?5, ?6) "
+                    "FROM trials WHERE key = ?7 AND status = 'running' ON CONFLICT (key, epoch) DO NOTHING",
                     (
                         message.epoch,
                         # SQLite takes NaN for NULL, and so do we.
@@ -125,8 +150,8 @@ class Record:
                 )
             case TrialEnded():
                 self._connection.execute(
-                    "UPDATE trials SET status = ?, error = ?, best_error = ?, epochs_done = ?, seconds = ?, reason = ? "
-                    "WHERE key = ? AND status = 'running'",
+                    "UPDATE trials SET status = ?1, error = ?2, best_error = ?3, epochs_done = ?4, seconds = ?5, reason = ?6, "
+                    "seal = seal(key, ?1, ?2, ?3, ?4, ?5, ?6) WHERE key = ?7 AND status = 'running'",
                     (*self._result(message), message.key),
                 )
 
@@ -155,11 +180,21 @@ class Record:
         return [TrialState(**dict(zip(names, row, strict=True))) for row in self._connection.execute(query)]
 
     def epochs(self, keys: Sequence[str]) -> list[EpochDone]:
-        """The epochs of some trials, sorted by key and epoch."""
+        """The epochs of some trials, sorted by key and epoch. Raises StablesweepError if one is damaged or the file is held."""
         rows: list[EpochDone] = []
-        for key in sorted(keys):
-            query = "SELECT epoch, train_loss, error, lr, seconds, more FROM epochs WHERE key = ? ORDER BY epoch"
-            rows.extend(_epoch(key, row) for row in self._connection.execute(query, (key,)))
+        query = (
+            "SELECT epoch, train_loss, error, lr, seconds, more, seal IS NULL OR seal = seal(" + SEALED_EPOCH + ") "
+            "FROM epochs WHERE key = ? ORDER BY epoch"
+        )
+        try:
+            for key in sorted(keys):
+                for *row, whole in self._connection.execute(query, (key,)):
+                    if not whole:
+                        raise sqlite3.DatabaseError(f"an epoch of {key} is damaged")
+                    rows.append(_epoch(key, row))
+        # ValueError: a text that is none any more.
+        except (sqlite3.Error, ValueError) as error:
+            raise self._refused(error) from error
         return rows
 
     def skipped_samples(self) -> list[str]:
@@ -230,7 +265,19 @@ class Record:
                     )
 
 
-def _epoch(key: str, row: tuple[Any, ...]) -> EpochDone:
+def _make(path: Path) -> None:
+    """Make the file with its tables, whole or not at all: an empty one was emptied."""
+    with whole_file(path) as temporary, contextlib.closing(sqlite3.connect(temporary)) as connection:
+        connection.executescript(SCHEMA)
+
+
+def _seal(*values: object) -> str:
+    # SQLite gives a number back as its column has it: 5 as 5.0.
+    plain = [float(value) if isinstance(value, int) else value for value in values]
+    return hashlib.blake2b(repr(plain).encode(), digest_size=8).hexdigest()
+
+
+def _epoch(key: str, row: Sequence[Any]) -> EpochDone:
     epoch, train_loss, error, lr, seconds, more = row
     return EpochDone(
         key=key,

@@ -16,10 +16,23 @@ from stablesweep.imports import search_in
 from stablesweep.study import Study
 
 BUILT_IN = ("quickstart",)
+MOST_DIGITS = 1_000
+"""A number of more characters is none: even the largest float has 309 digits."""
+MOST_MERGED = 1_000
+"""Merges of merges (``<<``) grow tenfold with each line."""
+LONGEST_WORD = 80
+"""Of what stands in a file, in a message."""
+LONGEST_MESSAGE = 1_200
 
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as people write it: ``1e-3`` is a number, and a key may stand once."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Fills in what a mapping merges; refuses one that grows too large."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_MERGED} keys in one mapping")
 
 
 _Loader.add_implicit_resolver(
@@ -27,6 +40,14 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+0123456789."),
 )
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    if len(node.value) > MOST_DIGITS:
+        raise yaml.constructor.ConstructorError(None, None, f"a number of {len(node.value)} characters")
+    read: Any = loader.construct_yaml_int if node.tag.endswith(":int") else loader.construct_yaml_float
+    number: int | float = read(node)
+    return number
 
 
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -40,6 +61,8 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def parse_yaml(text: str) -> Any:
@@ -96,11 +119,11 @@ def apply_settings(values: dict[str, Any], settings: Iterable[str]) -> dict[str,
         values = _without_shorthand(values)
         path, equals, text = setting.partition("=")
         if not equals or not all(path.split(".")):
-            raise StudyError(f"--set {setting}: write key=value, e.g. --set pack.size=4.")
+            raise StudyError(f"--set {_one_line(setting)}: write key=value, e.g. --set pack.size=4.")
         try:
             value = parse_yaml(text)
         except yaml.YAMLError as error:
-            raise StudyError(f"--set {setting}: the value is not valid YAML: {_one_line(error)}.") from error
+            raise StudyError(f"--set {_one_line(setting)}: the value is not valid YAML: {_one_line(error)}.") from error
         values = _with_value(values, path.split("."), value, setting)
     return values
 
@@ -118,7 +141,8 @@ def _with_value(values: dict[str, Any], path: list[str], value: object, setting:
         return {**values, head: value}
     inner = values.get(head, {})
     if not isinstance(inner, Mapping):
-        raise StudyError(f"--set {setting}: {head!r} is not a mapping, so {'.'.join(rest)!r} cannot be set in it.")
+        why = f"{head!r} is not a mapping, so {'.'.join(rest)!r} cannot be set in it"
+        raise StudyError(f"--set {_one_line(setting)}: {_one_line(why)}.")
     return {**values, head: _with_value(dict(inner), rest, value, setting)}
 
 
@@ -144,14 +168,14 @@ def make_study(values: Mapping[str, Any], source: str) -> Study:
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        raise StudyError(f"{source}: {_explain(error)}") from error
+        raise StudyError(f"{source}: {_one_line(_explain(error))}.") from error
 
 
 def _explain(error: ValidationError) -> str:
     # An unknown key often explains a missing one: say that first.
     first, *others = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     more = f" ({len(others)} more like this)" if others else ""
-    return f"{_explain_one(first)}{more}."
+    return f"{_explain_one(first)}{more}"
 
 
 def _explain_one(detail: ErrorDetails) -> str:
@@ -191,9 +215,16 @@ def _model_in(annotation: Any) -> Any:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no whole number of more than 4,300 digits.
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+def _one_line(message: object) -> str:
+    """A message as one printable line of bounded length, whatever a file had it repeat."""
+    words = (f"{word[: LONGEST_WORD - 3]}..." if len(word) > LONGEST_WORD else word for word in str(message).split())
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in " ".join(words))
+    return (text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}...").rstrip(".")
