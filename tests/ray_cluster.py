@@ -49,14 +49,19 @@ class RayCluster:
     """A head with a job server on loopback, and nodes that join it; use it in a ``with`` block.
 
     Ray's sockets want a short path, so its files lie in a temporary folder of their own and not in pytest's.
+
+    Args:
+        cpus: Those of the head.
+        variables: Of all nodes, and so of all jobs.
     """
 
-    def __init__(self, *, cpus: int = 2) -> None:
+    def __init__(self, *, cpus: int = 2, variables: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self.token = secrets.token_hex(32)
         self.port, self.dashboard_port = free_port(), free_port()
         self.nodes: list[Node] = []
         self._cpus = cpus
+        self._variables = dict(variables or {})
 
     @property
     def ray_address(self) -> str:
@@ -130,7 +135,8 @@ class RayCluster:
     def _start(self, *options: str, variables: Mapping[str, str] | None = None) -> Node:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += ["--node-ip-address", "127.0.0.1", "--min-worker-port", "0", "--max-worker-port", "0"]
-        command += ["--object-store-memory", "200000000", *options]
+        # Every node has an agent of its own for jobs; two on one machine must not want the same port.
+        command += ["--dashboard-agent-listen-port", str(free_port()), "--object-store-memory", "200000000", *options]
         log = self.folder / f"node-{len(self.nodes)}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -139,7 +145,7 @@ class RayCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=self.folder,
-                env={**_environment(), **self.token_variables, **(variables or {})},
+                env={**_environment(), **self.token_variables, **self._variables, **(variables or {})},
             )
         self.nodes.append(Node(process, log))
         return self.nodes[-1]
@@ -154,7 +160,9 @@ class RayCluster:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    """Without another Ray's variables, and with this Python first: an entrypoint says ``python``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 def _family(pid: int) -> list[int]:

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.faults.harness import WORKER, FaultyStudy, Results, assert_same_results, assert_trained_once, some_epochs
+from tests.faults.harness import (
+    WORKER,
+    FaultyStudy,
+    Results,
+    States,
+    assert_same_results,
+    assert_trained_once,
+    some_epochs,
+)
 from tests.ray_cluster import Node, RayCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
@@ -58,6 +66,13 @@ class WithoutDashboard(RayCluster):
         return head
 
 
+def two_packs_train(states: States) -> bool:
+    epochs: dict[str, int] = {}
+    for state in states.values():
+        epochs[state.pack] = max(state.last_epoch, epochs.get(state.pack, 0))
+    return len(epochs) == 2 and min(epochs.values()) >= 2
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with RayCluster(cpus=1) as running:
@@ -100,9 +115,11 @@ def test_the_pack_of_a_killed_node_moves_to_another(
     cluster: RayCluster, study: FaultyStudy, reference: Results
 ) -> None:
     second = cluster.add_node(cpus=1)
+    # One pack on each node; slow enough that both train when the node dies.
+    study.set_pause(1)
     process = study.start("--set", "pack.size=2", **cluster.variables)
+    study.wait(process, two_packs_train)
     study.wait_for_process(process, WORKER, second.process.pid)
-    study.wait(process, some_epochs)
     second.kill()
     study.set_pause(0)
     study.ends(process, 0)
