@@ -107,10 +107,10 @@ class FaultyStudy:
         assert "Traceback" not in self.printed()
         return self.printed()
 
-    def run(self, *options: str, **variables: str) -> str:
-        """Run the command to its end, which must be a good one, without pauses; what all commands have printed."""
+    def run(self, *options: str, code: int = 0, **variables: str) -> str:
+        """Run the command to its end, without pauses; what all commands have printed."""
         self.set_pause(0)
-        return self.ends(self.start(*options, **variables), 0)
+        return self.ends(self.start(*options, **variables), code)
 
     def printed(self) -> str:
         """What the commands have printed so far."""

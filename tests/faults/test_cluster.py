@@ -106,7 +106,8 @@ def test_stopped_and_failed_runs_leave_nothing_held(
     assert study.statuses()["lost"]
     assert look(cluster) == {"cpus": 1, "held": 0, "groups": []}
 
-    study.run("--retry-lost", **cluster.variables)
+    study.set_pause(0)
+    study.ends(study.start("--retry-lost", **cluster.variables), 0)
     assert_same_results(study, reference)
     assert_trained_once(study, repeated=1)
 

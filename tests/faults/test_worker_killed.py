@@ -55,7 +55,7 @@ def test_after_too_many_deaths_trials_are_lost_until_they_are_asked_for(study: F
     assert html.escape(reason) in study.home.study(NAME).report.read_text()
 
     # Without the option nothing changes.
-    study.ends(study.start(), 1)
+    study.run(code=1)
     assert study.statuses() == Counter(lost=len(lost), diverged=len(diverged))
     study.run("--retry-lost")
     assert_same_results(study, reference)
