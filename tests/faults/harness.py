@@ -1,13 +1,10 @@
 """A small study that faults happen to, run by the real command, and what must be true of it in the end."""
 
-import os
 import shutil
-import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,7 @@ from stablesweep.cli import main
 from stablesweep.home import Home
 from stablesweep.record import TrialState
 from stablesweep.status import read_states
-from tests.faults.processes import Process, family, titled
+from tests.faults.processes import Process, session
 from tests.support import start_command
 
 NAME = "faults"
@@ -138,13 +135,15 @@ class FaultyStudy:
             time.sleep(0.1)
         pytest.fail(f"no such states within {PATIENCE_S} s: {self.states()}\n{self.printed()}")
 
-    def wait_for_process(self, process: subprocess.Popen[bytes], title: str) -> Process:
-        """Wait for a process with this title that the running command has started, and return it."""
+    def wait_for_process(self, process: subprocess.Popen[bytes], title: str, *nodes: int) -> Process:
+        """Wait for a process with this title that the running command has started, or one of these nodes of Ray."""
         give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up:
             assert process.poll() is None, self.printed()
-            if found := titled(process.pid, title):
-                return found[0]
+            for leader in nodes or (process.pid,):
+                for one in session(leader):
+                    if title in one.title:
+                        return one
             time.sleep(0.1)
         pytest.fail(f"no process {title} within {PATIENCE_S} s: {self.printed()}")
 
@@ -168,12 +167,10 @@ class FaultyStudy:
     def end_all(self) -> None:
         """Kill what is left of the commands and of their Rays."""
         for process in self.started:
-            left = family(process.pid)
             if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
-            for one in left:
+            for one in session(process.pid):
                 one.kill()
 
 
@@ -181,6 +178,11 @@ def some_epochs(states: States) -> bool:
     """In the middle of training: three epochs of a trial are recorded, and none is completed."""
     statuses = {state.status for state in states.values()}
     return "completed" not in statuses and any(state.last_epoch >= 3 for state in states.values())
+
+
+def epochs_recorded(states: States) -> int:
+    """How many epochs a record has, of all trials."""
+    return sum(state.last_epoch for state in states.values())
 
 
 def assert_same_results(study: FaultyStudy, reference: Results) -> None:

@@ -1,4 +1,4 @@
-"""Processes of this machine, found through /proc: who started whom, under which title."""
+"""Processes of this machine, found through /proc: all that one command has started, and under which titles they run."""
 
 import os
 import signal
@@ -20,27 +20,28 @@ class Process:
     title: str
     """Its command line; Ray writes the actor and what it does into it."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether it runs still; one that has ended and that nobody asked about does not."""
+    def kill(self) -> None:
+        """Send it SIGKILL, if it is still there."""
         found = _stat(self.pid)
-        return found is not None and found[0] != "Z" and found[2] == self.started
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send it a signal, if it is still there."""
-        if self.alive:
+        if found is not None and found.started == self.started:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                os.kill(self.pid, signal.SIGKILL)
 
 
-def _stat(pid: int) -> tuple[str, int, int] | None:
-    """State, parent and start of a process."""
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    state: str
+    session: int
+    started: int
+
+
+def _stat(pid: int) -> _Stat | None:
     try:
         # The name in parentheses may hold anything.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return fields[0], int(fields[1]), int(fields[19])
+    return _Stat(fields[0], int(fields[3]), int(fields[19]))
 
 
 def _title(pid: int) -> str:
@@ -50,28 +51,26 @@ def _title(pid: int) -> str:
         return ""
 
 
-def family(pid: int) -> list[Process]:
-    """The living descendants of a process, parents first, without itself."""
-    children: dict[int, list[tuple[int, int]]] = {}
+def session(leader: int) -> list[Process]:
+    """The living processes of a session without its leader: all that it has started, also after its end.
+
+    Ray starts no session of its own. A process that has ended, and that nobody has asked about, does not live.
+    """
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        found = _stat(int(folder.name))
-        if found is not None and found[0] != "Z":
-            children.setdefault(found[1], []).append((int(folder.name), found[2]))
-    ids = list(children.get(pid, []))
-    for member, _ in ids:
-        ids += children.get(member, [])
-    return [Process(member, started, _title(member)) for member, started in ids]
+        pid = int(folder.name)
+        stat = _stat(pid)
+        if stat is not None and stat.session == leader != pid and stat.state not in "ZX":
+            found.append(Process(pid, stat.started, _title(pid)))
+    return found
 
 
-def titled(pid: int, title: str) -> list[Process]:
-    """The living descendants of a process whose title holds ``title``."""
-    return [process for process in family(pid) if title in process.title]
-
-
-def wait_for_end(processes: list[Process], within_s: float = 60) -> None:
-    """Wait until none of them runs."""
+def wait_for_end(leader: int, within_s: float = 60) -> None:
+    """Wait until nothing of a session runs; what still does is killed, and the test fails."""
     give_up = time.monotonic() + within_s
-    while left := [process for process in processes if process.alive]:
+    while left := session(leader):
         if time.monotonic() > give_up:
+            for process in left:
+                process.kill()
             pytest.fail(f"{len(left)} processes run after {within_s:g} s, e.g. {left[0].title}")
         time.sleep(0.2)
