@@ -22,7 +22,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 #SBATCH --signal=B:USR1@300
-# The last line: 300 s before the time is up, this script gets SIGUSR1. That must be longer than a checkpoint of all packs takes.
+# The last line: 300 s before the time is up, this script gets SIGUSR1. A checkpoint of all packs must take less.
 set -euo pipefail
 
 [[ $# -gt 0 ]] || set -- run
@@ -31,7 +31,8 @@ nodes=${SLURM_JOB_NUM_NODES:-1}
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${hosts[0]}
 ip=${HEAD_IP:-$(hostname -I | awk '{print $1}')}
-# Without --exclusive jobs share nodes: each has ports of its own, above those of Ray's workers and below those the kernel gives away.
+# Without --exclusive jobs share nodes: each has ports of its own, above those of Ray's workers and below those that the
+# kernel gives away.
 port=$((20000 + 2 * (SLURM_JOB_ID % 6000)))
 temp=/tmp/ray-$SLURM_JOB_ID
 
