@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablesweep.errors import HomeBusy, StablesweepError
-from stablesweep.owner import LockOwner
+from stablesweep.owner import RAY_JOB_VARIABLE, LockOwner
 
 if TYPE_CHECKING:
     from dashboards.studies import Studies
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 DEFAULT_HOME = "stablesweep-home"
 HOME_VARIABLE = "STABLESWEEP_HOME"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-# Ray gives it to the entrypoint of a job: what the job was submitted with, as JSON.
-_RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 """Of a study's name, which is the name of a folder."""
 NAME_IN_WORDS = "that has up to 80 letters, digits and . _ -, a letter or digit first"
@@ -127,7 +125,7 @@ class Home:
 
 def in_ray_job() -> bool:
     """Whether this process is the entrypoint of a Ray job, or was started by one."""
-    return "job_submission_id" in os.environ.get(_RAY_JOB_VARIABLE, "")
+    return "job_submission_id" in os.environ.get(RAY_JOB_VARIABLE, "")
 
 
 def is_locked(folder: StudyFolder) -> bool:

@@ -17,6 +17,7 @@ from stablesweep.home import Home, StudyFolder, locked
 from stablesweep.jobs import JobSource
 from stablesweep.ledger import Ledger
 from stablesweep.messages import FINAL
+from stablesweep.nodes import check_nodes
 from stablesweep.preflight import check_data
 from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher, RunTags
@@ -182,6 +183,7 @@ def _train(
     # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
     with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
         capacity = Capacity(study.pack, wait=place.wait_for_nodes)
+        check_nodes(study, place.storage)
         hardware = cluster_hardware()
         publisher.tag_later(lambda: RunTags(study={tags.HARDWARE: hardware} if hardware else {}))
         mailbox = Mailbox()
