@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import mlflow
 import pytest
@@ -148,6 +149,15 @@ def test_a_cluster_that_is_not_there_is_a_fault_within_seconds(
 # --- folders
 
 
+def in_namespace(mount: str, code: str, folder: Path) -> str:
+    """What Python prints where something is mounted over a folder: for that process alone, and until it ends."""
+    inside = f'{mount.format(folder)} && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", inside, "sh", sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 IN_A_FULL_FOLDER = """
 import json, sys
 from dataclasses import asdict
@@ -166,12 +176,7 @@ print(json.dumps(asdict(folder_finding("home", Path(sys.argv[1]) / "home", "choo
     ],
 )
 def test_a_home_that_is_full_or_cannot_be_written(tmp_path: Path, mount: str, reason: str) -> None:
-    # In a mount namespace of its own, so that the mount ends with the process.
-    inside = f'{mount.format(tmp_path)} && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", inside, "sh", sys.executable, "-c", IN_A_FULL_FOLDER, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    finding = json.loads(done.stdout)
+    finding = json.loads(in_namespace(mount, IN_A_FULL_FOLDER, tmp_path))
     assert finding["ok"] is False
     assert reason in finding["found"]
     assert str(tmp_path) in finding["found"]
@@ -183,9 +188,16 @@ def test_a_home_that_will_be_made_is_not_made_now(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+IN_SMALL_MEMORY = """
+import sys
+from pathlib import Path
+from stablesweep.doctor.machine import shared_memory
+print([shared_memory(decodes=decodes, folder=Path(sys.argv[1])).ok for decodes in (True, False)])
+"""
+
+
 def test_small_shared_memory_is_a_fault_only_where_images_are_decoded(tmp_path: Path) -> None:
-    # A folder on the disk is large; one that is not there has no size.
-    assert shared_memory(decodes=True, folder=tmp_path).ok is True
+    assert in_namespace("mount -t tmpfs -o size=64m tmpfs '{}'", IN_SMALL_MEMORY, tmp_path) == "[False, None]"
     assert shared_memory(decodes=True, folder=tmp_path / "none").ok is None
 
 
@@ -261,7 +273,6 @@ def test_a_locked_database_and_one_that_is_none(
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A URI of a bucket on a real S3 server."""
-    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -270,7 +281,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         host, port = server.get_host_and_port()
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "testing")
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="bucket")
+        urlopen(Request(f"http://{host}:{port}/bucket", method="PUT"), timeout=10).close()
         yield f"s3://bucket/folder?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
     finally:
         server.stop()
