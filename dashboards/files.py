@@ -16,6 +16,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises:
         ValueError: If the folder of ``path`` does not exist, or ``path`` is a folder.
+        OSError: Whatever the block raises of this kind, a full disk say; it names ``path``.
     """
     if not path.parent.is_dir():
         raise ValueError(f"{path}: the folder {path.parent} does not exist; create it or choose another path.")
@@ -25,5 +26,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield neighbour
         os.replace(neighbour, path)
+    except OSError as error:
+        # Arrow's names no file, Python's the neighbour, which nobody asked for.
+        if error.filename not in (None, str(neighbour)):
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, reason, str(path)) from error
     finally:
         neighbour.unlink(missing_ok=True)

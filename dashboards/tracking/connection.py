@@ -20,7 +20,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
-_CHATTY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.tracking")
+_LEVELS = {
+    "alembic": logging.WARNING,
+    # It prints a traceback of what is raised as well: whoever catches that says it in a sentence.
+    "mlflow.store.db.utils": logging.CRITICAL,
+    "mlflow.tracking": logging.WARNING,
+}
 
 
 class TrackingUnreachable(ValueError):
@@ -29,10 +34,10 @@ class TrackingUnreachable(ValueError):
 
 @contextmanager
 def quiet_mlflow() -> Iterator[None]:
-    """No progress bars and no INFO lines about database migrations from MLflow inside the block."""
-    levels = {name: logging.getLogger(name).level for name in _CHATTY_LOGGERS}
-    for name in _CHATTY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    """No progress bars, no lines about database migrations and no tracebacks from MLflow inside the block."""
+    levels = {name: logging.getLogger(name).level for name in _LEVELS}
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     try:
         with _environment(_QUIET):
             yield
