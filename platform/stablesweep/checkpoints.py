@@ -18,7 +18,8 @@ from stablesweep.home import StudyFolder
 
 KEEP = 2
 """The newest, and the one before in case the newest is damaged."""
-CHUNK = 2**20
+CHUNK = 2**24
+"""Bytes that are read at a time: an object store is asked once for each."""
 DATA, SEAL = ".pt", ".json"
 STORAGE_VARIABLE = "STABLESWEEP_STORAGE"
 

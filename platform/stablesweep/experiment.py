@@ -1,14 +1,16 @@
 """The MLflow experiment of a study: finding it, making it, and refusing another study's."""
 
+import contextlib
+import fcntl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboards import tags
 from dashboards.formats import without_password
 from dashboards.tracking.connection import connect
-from stablesweep.errors import TrackingError
+from stablesweep.errors import LedgerError, TrackingError
 from stablesweep.ledger import check_extension, read_ledger, to_table
 from stablesweep.study import Study
 from stablesweep.trials import Trial
@@ -28,6 +30,18 @@ def open_client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(uri)
+
+
+@contextlib.contextmanager
+def alone_at_first(uri: str) -> Iterator[None]:
+    """Let one process at a time into the block where the store is an SQLite file: two that make MLflow's tables at once fail."""
+    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    if not uri.startswith("sqlite:///") or not path.parent.is_dir():
+        yield
+        return
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def experiment_of(client: "MlflowClient", study: Study, artifact_root: Path | None) -> str:
@@ -64,15 +78,35 @@ def _create(client: "MlflowClient", study: Study, artifact_root: Path | None) ->
         return str(found.experiment_id)
 
 
-def check_same_study(client: "MlflowClient", uri: str, study_run: str, study: Study, trials: Sequence[Trial]) -> None:
+def check_same_study(
+    client: "MlflowClient", uri: str, study_run: str, study: Study, trials: Sequence[Trial], *, known: bool
+) -> None:
     """Refuse to write into an experiment that another study of this name made, in another home, say.
+
+    Args:
+        client: Of the tracking store.
+        uri: The store's.
+        study_run: The study's run there.
+        study: The study.
+        trials: Its ledger's rows.
+        known: Whether the home's record says that this is the study's own run.
 
     Raises:
         LedgerError: If the ledger there is not one that this study's ledger continues.
+        TrackingError: If it is damaged, and this home has never published there.
     """
     if tags.LEDGER_ARTIFACT not in {item.path for item in client.list_artifacts(study_run)}:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        theirs = read_ledger(Path(client.download_artifacts(study_run, tags.LEDGER_ARTIFACT, folder)))
     where = f"{tags.LEDGER_ARTIFACT} of the MLflow experiment {study.name!r} at {without_password(uri)}"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(client.download_artifacts(study_run, tags.LEDGER_ARTIFACT, folder))
+        try:
+            theirs = read_ledger(file)
+        except LedgerError as error:
+            if known:
+                # It is about to be written again.
+                return
+            raise TrackingError(
+                f"{where} is damaged; give the study another name, or delete that experiment."
+            ) from error
     check_extension(where, theirs, to_table(study, list(trials)))

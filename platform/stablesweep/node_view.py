@@ -56,7 +56,7 @@ def look(name: str, question: Question) -> NodeView:
 
 def node_versions() -> dict[str, str]:
     """The versions that must be the same everywhere."""
-    packages = {name: installed_version(name) for name in ("ray", "torch")}
+    packages = {name: installed_version(name) for name in ("ray", "torch", "torchvision", "timm", "numpy")}
     return {"python": platform.python_version(), **packages, "stablesweep": stablesweep.__version__}
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from dashboards.formats import without_password, without_passwords
-from dashboards.tracking.connection import TrackingUnreachable
+from dashboards.tracking.connection import TrackingUnreachable, quiet_mlflow
 from stablesweep.errors import StablesweepError, TrackingError
 
 
@@ -35,7 +35,8 @@ def server_errors(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with quiet_mlflow():
+            yield
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"the tracking store {without_password(uri)} went away ({without_passwords(' '.join(str(error).split()))[:200]}); all results "

@@ -12,17 +12,14 @@ from dashboards import tags
 from dashboards.tracking.connection import quiet_mlflow
 from stablesweep.claims import StudyClaim
 from stablesweep.curve_files import publish_curves
-from stablesweep.experiment import check_same_study, experiment_of, open_client
-from stablesweep.outage import Outage, connection_errors, server_errors
+from stablesweep.experiment import alone_at_first, check_same_study, experiment_of, open_client
+from stablesweep.outage import connection_errors, server_errors
 from stablesweep.record import Record, TrialState
 from stablesweep.run_tags import RunTags, TagsToMake
 from stablesweep.study import Study
 from stablesweep.study_runs import StudyRuns
 from stablesweep.trial_runs import TrialRuns
 from stablesweep.trials import Trial
-
-__all__ = ["Outage", "Publisher", "RunTags", "server_errors", "versions"]
-
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +71,11 @@ class Publisher:
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
         with connection_errors(self._uri), quiet_mlflow():
-            self._client = self._open()
-            experiment = experiment_of(self._client, self._study, self._artifact_root)
+            with alone_at_first(self._uri):
+                self._client = self._open()
+                experiment = experiment_of(self._client, self._study, self._artifact_root)
             self._claim = StudyClaim(self._client, experiment, self._study.name, record.path.parent)
             self._runs = StudyRuns(self._client, experiment, self._study)
-            self._trial_runs = TrialRuns(self._runs)
             # Before the runs are looked for: what another process adds after that would be created twice.
             self._claim.take()
             try:
@@ -93,9 +90,11 @@ class Publisher:
     def _find_runs(self, record: Record) -> None:
         trial_runs, trials = self._runs.find(), list(self._trials.values())
         if self._runs.study_run:
-            check_same_study(self._client, self._uri, self._runs.study_run, self._study, trials)
+            known = record.is_published_to(self._runs.study_run)
+            check_same_study(self._client, self._uri, self._runs.study_run, self._study, trials, known=known)
         self._runs.create_missing((trial.phase, trial.arm) for trial in trials)
         record.publish_to(self._runs.study_run, trial_runs)
+        self._trial_runs = TrialRuns(self._runs, trial_runs)
 
     def begin(self, files: Sequence[Path], *, training: bool) -> None:
         """Log files as artifacts of the study's run; if it is going to train, mark it as running with these versions.

@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from stablesweep.errors import StablesweepError, StudyError
 from stablesweep.machine import Machine, packs_at_once
@@ -42,6 +44,9 @@ def prepare_environment() -> None:
     """Set what must be set before Ray is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if not os.environ.get("RAY_ADDRESS") and "ray" not in sys.modules:
+        # Our own Ray serves this machine alone: its node gets the loopback address, and all of its processes listen there only.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
 @contextlib.contextmanager
@@ -59,6 +64,8 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    token = Path.home() / ".ray" / "auth_token"
+    there_before = token.exists()
     address = os.environ.get("RAY_ADDRESS")
     check_address(address or "")
     try:
@@ -71,6 +78,10 @@ def ray_session() -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
         raise StablesweepError(f"{where}: {' '.join(str(error).split())[:300]}.") from error
+    if not there_before:
+        # Ray makes its token with the permissions of any file.
+        with contextlib.suppress(OSError):
+            token.chmod(0o600)
     try:
         yield
     finally:

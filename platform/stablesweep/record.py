@@ -236,6 +236,10 @@ class Record:
         cursor = self._connection.execute("UPDATE trials SET status = 'pending', reason = NULL WHERE status = 'lost'")
         return cursor.rowcount
 
+    def is_published_to(self, study_run: str) -> bool:
+        """Whether this is the run of the study in MLflow that the record was compared with last."""
+        return [(study_run,)] == self._connection.execute("SELECT study_run FROM target").fetchall()
+
     def curves_published(self) -> dict[str, int]:
         """For each pack whose curves MLflow has: of how many trials."""
         return dict(self._connection.execute("SELECT pack, trials FROM curves"))

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dashboards.tracking.connection import quiet_mlflow
 from stablesweep.errors import StablesweepError
 from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message
-from stablesweep.publisher import Outage, Publisher
+from stablesweep.outage import Outage
+from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 
 POLL_S = 0.3
@@ -132,9 +134,10 @@ def publish_once(publisher: Publisher, record: Record, outage: Outage) -> float:
 
     began = time.monotonic()
     try:
-        publisher.publish(record)
+        with quiet_mlflow():
+            publisher.publish(record)
         outage.succeeded()
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, sqlite3.OperationalError) as error:
         logger.info("the tracking server did not answer: %s", error)
         outage.failed()
     return time.monotonic() - began
@@ -151,9 +154,10 @@ def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIEN
     give_up = time.monotonic() + patience_s
     while True:
         try:
-            publisher.publish(record)
+            with quiet_mlflow():
+                publisher.publish(record)
             return None
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, sqlite3.OperationalError) as error:
             logger.info("the tracking server did not answer: %s", error)
             if time.monotonic() > give_up:
                 return " ".join(str(error).split())[:300]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import yaml
@@ -20,9 +20,10 @@ from stablesweep.messages import FINAL
 from stablesweep.nodes import check_nodes
 from stablesweep.preflight import check_data
 from stablesweep.progress_view import shown
-from stablesweep.publisher import Publisher, RunTags
+from stablesweep.publisher import Publisher
 from stablesweep.ray_session import Capacity, prepare_environment, ray_session
 from stablesweep.record import Record
+from stablesweep.run_tags import RunTags
 from stablesweep.running_study import RunningStudy
 from stablesweep.stopping import stop_on_signal
 from stablesweep.study import Study
@@ -140,6 +141,22 @@ def _run(
     publisher = Publisher(home.tracking_uri, home.artifact_root, study, ledger.trials)
     with watch.time("recording"):
         publisher.connect(record)
+    # Also after an error: a claim that is left behind holds up other machines for minutes.
+    with closing(publisher):
+        return _run_connected(study, folder, ledger, record, publisher, sizes, watch, console, place)
+
+
+def _run_connected(
+    study: Study,
+    folder: StudyFolder,
+    ledger: Ledger,
+    record: Record,
+    publisher: Publisher,
+    sizes: ImageSizes | None,
+    watch: Stopwatch,
+    console: Console,
+    place: Place,
+) -> RunOutcome:
     before = {state.key for state in record.trials() if state.status in FINAL}
     left = [trial for trial in ledger.trials if trial.key not in before]
     with watch.time("recording"):

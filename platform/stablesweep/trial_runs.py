@@ -36,10 +36,11 @@ class TrialRuns:
 
     Args:
         runs: The study's runs.
+        found: The trials' runs that MLflow has already, by key: a record that is new knows nothing of them.
     """
 
-    def __init__(self, runs: StudyRuns) -> None:
-        self._runs, self._client = runs, runs.client
+    def __init__(self, runs: StudyRuns, found: Mapping[str, str]) -> None:
+        self._runs, self._client, self._found = runs, runs.client, dict(found)
         self._unsure: set[str] = set()
         """Keys of trials whose run may have been created without an answer."""
 
@@ -62,7 +63,7 @@ class TrialRuns:
     def _publish(self, record: Record, trial: Trial, state: TrialState) -> None:
         from mlflow.entities import Param
 
-        run_id = state.run_id or self._create(record, trial, state)
+        run_id = state.run_id or self._run_of(record, trial, state)
         epochs = record.epochs([state.key])
         # Times are computed, not read from a clock: MLflow ignores a metric that comes twice with equal times.
         times = list(accumulate((epoch.seconds for epoch in epochs), initial=state.started))
@@ -91,7 +92,12 @@ class TrialRuns:
             values[tags.REASON] = (state.reason or "")[:REASON_LENGTH]
         return [RunTag(name, value) for name, value in values.items()]
 
-    def _create(self, record: Record, trial: Trial, state: TrialState) -> str:
+    def _run_of(self, record: Record, trial: Trial, state: TrialState) -> str:
+        run_id = self._found.get(trial.key) or self._create(trial, state)
+        record.set_run(trial.key, run_id)
+        return run_id
+
+    def _create(self, trial: Trial, state: TrialState) -> str:
         run_id = self._created_unseen(trial.key)
         run_tags = {
             tags.ROLE: "trial",
@@ -113,7 +119,6 @@ class TrialRuns:
         self._unsure.add(trial.key)
         run_id = run_id or self._runs.create_run(trial_run_name(trial), run_tags, state.started)
         self._unsure.discard(trial.key)
-        record.set_run(trial.key, run_id)
         return run_id
 
     def _created_unseen(self, key: str) -> str | None:

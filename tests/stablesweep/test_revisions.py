@@ -16,8 +16,9 @@ from dashboards import tags
 from dashboards.tracking.study import read_study
 from stablesweep.errors import TrackingError
 from stablesweep.ledger import to_trials, write_ledger
-from stablesweep.publisher import Publisher, RunTags
+from stablesweep.publisher import Publisher
 from stablesweep.record import Record
+from stablesweep.run_tags import RunTags
 from stablesweep.trials import Trial
 from tests.mlflow_server import story
 from tests.support import small_study
