@@ -7,6 +7,7 @@ from dashboards.selection import LENGTH, PEAK, REFERENCE, SEARCH, STABILITY
 from search_spaces import SearchSpace
 from stablesweep.arms import Arm
 from stablesweep.centres import known_centre
+from stablesweep.checkpoints import KEEP
 from stablesweep.estimate import NO_WORK, Estimator, FoundData, Work, find_data
 from stablesweep.home import Home
 from stablesweep.ledger import read_ledger, to_trials
@@ -60,8 +61,8 @@ class Plan:
     packs_at_once: int
     """How many packs this machine could train at the same time."""
     checkpoint_bytes: int | None
-    """The most that checkpoints take in the home while this machine trains: of every pack that trains, the one that is there and the one
-    that takes its place. None where it cannot be known."""
+    """The most that checkpoints take while this machine trains: of every pack that trains, the two that are kept and the one that is
+    written. None where it cannot be known."""
     mlflow_runs: int
     """One of the study, one of each arm in each phase, one of each trial; those that are there included."""
     remarks: tuple[Remark, ...]
@@ -156,9 +157,9 @@ def _pack_bytes(pack: TrialPack, estimator: Estimator) -> int | None:
 
 
 def _most_bytes(sizes: Sequence[int | None], at_once: int) -> int | None:
-    """The largest packs may train side by side; a checkpoint goes when the next one is there."""
+    """The largest packs may train side by side; the oldest checkpoint goes when the next one is there."""
     known = sorted((size for size in sizes if size is not None), reverse=True)
-    return 2 * sum(known[:at_once]) if known and len(known) == len(sizes) and at_once else None
+    return (KEEP + 1) * sum(known[:at_once]) if known and len(known) == len(sizes) and at_once else None
 
 
 def _arm_plan(

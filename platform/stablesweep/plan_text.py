@@ -100,9 +100,8 @@ def _totals(plan: Plan) -> Iterator[str]:
 def _disk(plan: Plan) -> Iterator[str]:
     if plan.checkpoint_bytes is not None:
         yield (
-            f"Checkpoints take at most {in_bytes(plan.checkpoint_bytes)} of the home while this machine trains "
-            f"{min(plan.packs_at_once, len(plan.packs))} packs at a time (a new one is written before the old one goes), and half as much of the "
-            "folder for temporary files."
+            f"Checkpoints take at most {in_bytes(plan.checkpoint_bytes)} of their storage while this machine trains "
+            f"{min(plan.packs_at_once, len(plan.packs))} packs at a time (of each two, and a third while it is written)."
         )
 
 

