@@ -14,7 +14,14 @@ from dashboards import options
 from dashboards.commands import plain_warnings, reading_commands
 from dashboards.formats import without_password
 from stablesweep import __version__
-from stablesweep.command_options import INTERRUPTED, home_option, set_option, storage_option, study_argument
+from stablesweep.command_options import (
+    INTERRUPTED,
+    home_option,
+    set_option,
+    storage_option,
+    study_argument,
+    wait_for_nodes_option,
+)
 from stablesweep.doctor.command import doctor_command
 from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
 from stablesweep.home import TRACKING_VARIABLE, Home, in_ray_job
@@ -54,11 +61,7 @@ def main() -> None:
 @set_option
 @click.option("--retry-lost", is_flag=True, help="Train trials again that were lost with a machine or a process.")
 @storage_option
-@click.option(
-    "--wait-for-nodes",
-    is_flag=True,
-    help="Wait for nodes to join the cluster where no pack fits, as one that grows does.",
-)
+@wait_for_nodes_option
 def run(
     study: str,
     home: Path | None,

@@ -20,6 +20,11 @@ storage_option = click.option(
     help="Folder for checkpoints that all nodes see: a path, or a URI such as s3://bucket/folder. "
     "[default: $STABLESWEEP_STORAGE or in the home]",
 )
+wait_for_nodes_option = click.option(
+    "--wait-for-nodes",
+    is_flag=True,
+    help="Wait for nodes to join the cluster where no pack fits, as one that grows does.",
+)
 set_option = click.option(
     "--set",
     "settings",

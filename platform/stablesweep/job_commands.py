@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stablesweep.command_options import INTERRUPTED, home_option, set_option, storage_option, study_argument
+from stablesweep.command_options import (
+    INTERRUPTED,
+    home_option,
+    set_option,
+    storage_option,
+    study_argument,
+    wait_for_nodes_option,
+)
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home, in_ray_job
 
@@ -36,6 +43,7 @@ address_option = click.option(
 @click.option("--include", multiple=True, metavar="PATTERN", help="Send what is left out; may be repeated.")
 @click.option("--env", "names", multiple=True, metavar="NAME", help="Hand over this variable; may be repeated.")
 @click.option("--retry-lost", is_flag=True, help="Train trials again that were lost with a machine or a process.")
+@wait_for_nodes_option
 @click.option("--check/--no-check", default=True, help="Check the cluster first. [default: check]")
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end. [default: wait]")
 def submit(
@@ -48,6 +56,7 @@ def submit(
     include: Sequence[str],
     names: Sequence[str],
     retry_lost: bool,
+    wait_for_nodes: bool,
     check: bool,
     wait: bool,
 ) -> None:
@@ -58,8 +67,9 @@ def submit(
     from stablesweep.study_file import load_study
     from stablesweep.submission.client import connect, server_address
     from stablesweep.submission.environment import job_variables
-    from stablesweep.submission.submit import Request, submit_study
+    from stablesweep.submission.submit import Request, refuse_secrets, submit_study
 
+    refuse_secrets(storage)
     request = Request(
         study=load_study(study, settings),
         source=study,
@@ -69,6 +79,7 @@ def submit(
         working_dir=working_dir,
         include=tuple(include),
         retry_lost=retry_lost,
+        wait_for_nodes=wait_for_nodes,
         check=check,
     )
     variables = job_variables(names)

@@ -122,6 +122,7 @@ def test_submit_says_what_is_wrong_in_one_sentence(tmp_path: Path, monkeypatch: 
         (["study.yaml", "--address", away], 2, "no answer"),
         (["study.yaml"], 2, "no job server is named"),
         (["study.yaml", "--address", away, "--env", "RAY_AUTH_TOKEN"], 2, "the token is not handed over"),
+        (["study.yaml", "--address", away, "--storage", f"s3://me:{TOKEN}@lab/x"], 1, "it holds a password"),
     ):
         result = CliRunner().invoke(main, ["submit", *arguments])
         assert (result.exit_code, result.stdout) == (code, "")

@@ -4,12 +4,12 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dashboards.terminal import text_table
 from stablesweep import __version__
 from stablesweep.errors import StablesweepError
+from stablesweep.findings import Finding
 from stablesweep.submission.client import JobServer
 from stablesweep.submission.follow import POLL_S, describe_end
 
@@ -22,17 +22,6 @@ _WORDS = {True: "ok", False: "wrong", None: "not checked"}
 
 class ChecksFailed(StablesweepError):
     """Something on the cluster is not as the study needs it; nothing was submitted."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What one check found on the cluster."""
-
-    name: str
-    ok: bool | None
-    """None where it could not be checked."""
-    found: str
-    way_out: str = ""
 
 
 def check_cluster(
@@ -110,9 +99,9 @@ def render_findings(findings: Sequence[Finding], here: Mapping[str, str]) -> str
     return text_table(["check", "", "here", "on the cluster"], rows, left=4)
 
 
-def refuse_if_wrong(findings: Sequence[Finding]) -> None:
-    """Raises ChecksFailed, with the way out of each, if a finding is wrong."""
-    wrong = [one for one in findings if one.ok is False]
+def refuse_if_wrong(findings: Sequence[Finding], *, waits_for_nodes: bool = False) -> None:
+    """Raises ChecksFailed, with the way out of each, if a finding is wrong that does not pass by itself."""
+    wrong = [one for one in findings if one.ok is False and not (waits_for_nodes and one.name == "resources")]
     if wrong:
         told = "; ".join(f"{one.name}: {one.way_out or one.found}".rstrip(".") for one in wrong)
         raise ChecksFailed(f"nothing was submitted: {told}. --no-check submits all the same.")

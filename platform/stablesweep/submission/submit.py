@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dashboards.formats import without_password
 from stablesweep import __version__
+from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
 from stablesweep.study import Study
 from stablesweep.submission import checks
@@ -35,6 +37,7 @@ class Request:
     working_dir: Path | None = None
     include: tuple[str, ...] = ()
     retry_lost: bool = False
+    wait_for_nodes: bool = False
     check: bool = True
 
 
@@ -62,13 +65,22 @@ def submit_study(request: Request, server: JobServer, variables: dict[str, str],
             arguments = _arguments(request, "doctor", source)
             findings = checks.check_cluster(server, _new_id("check", request.study.name), arguments, environment)
             say(checks.render_findings(findings, checks.versions_here()))
-            checks.refuse_if_wrong(findings)
+            checks.refuse_if_wrong(findings, waits_for_nodes=request.wait_for_nodes)
         submission_id = _new_id(request.study.name)
         server.submit(submission_id, _arguments(request, "run", source), environment, _metadata(request))
     submitted = datetime.now(UTC).isoformat(timespec="seconds")
     name = request.study.name
     keep_job(home, JobFile(study=name, address=server.address, submission_id=submission_id, submitted=submitted))
     return submission_id
+
+
+def refuse_secrets(storage: str | None) -> None:
+    """Raises StablesweepError if a URI holds a password: a job's command line is shown to everyone who may see jobs."""
+    if storage is not None and "://***@" in without_password(storage):
+        raise StablesweepError(
+            f"--storage {without_password(storage)}: it holds a password, and everyone who may see the cluster's jobs would see it; "
+            "give the nodes their credentials in the environment of their Ray."
+        )
 
 
 def _chosen(request: Request) -> tuple[Upload | None, str]:
@@ -112,8 +124,8 @@ def _arguments(request: Request, command: str, source: str) -> str:
     words += ["--storage", request.storage] if request.storage else []
     if command == "doctor":
         words.append("--json")
-    elif request.retry_lost:
-        words.append("--retry-lost")
+    else:
+        words += ["--retry-lost"] * request.retry_lost + ["--wait-for-nodes"] * request.wait_for_nodes
     return shlex.join(words)
 
 

@@ -1,0 +1,118 @@
+"""A checkpoint whose digest fits and whose state is anything at all: it is taken up or refused in a sentence, never a traceback."""
+
+import copy
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stablesweep import worker
+from stablesweep.checkpoints import CheckpointStore
+from stablesweep.imports import UserModules
+from stablesweep.job import PackJob
+from trainables import Member, Ranks, Recipe, load_dataset
+from trainables.registry import UserEntries
+
+ROUNDS = 300
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackJob:
+    # Outside of a Ray worker there is nothing to ask for the device.
+    monkeypatch.setattr(worker, "_device", lambda: "cpu")
+    members = [
+        Member(key=key, seed=seed, hyperparameters={"lr": 0.01, "weight_decay": 0.0}) for seed, key in enumerate("ab")
+    ]
+    return PackJob(
+        name="pack",
+        members=tuple(members),
+        model="vit_p_micro",
+        model_options={},
+        optimizer="sgd",
+        epochs=2,
+        recipe=Recipe(batch_size=512),
+        dataset="digits",
+        dataset_options={"image_size": 16},
+        trainable=None,
+        trainable_options={},
+        study_seed=0,
+        storage=str(tmp_path),
+        earlier_packs=(),
+        checkpoint_every_s=0,
+        decode_workers=0,
+        pruning=None,
+        earlier=(),
+        modules=UserModules(),
+        entries=UserEntries(),
+    )
+
+
+def places(state: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to everything in a nested state."""
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    return [path, *(inner for key, value in items for inner in places(value, (*path, key)))]
+
+
+def spoiled(state: dict[str, Any], chance: random.Random) -> Any:
+    """The state with one thing in it replaced, or missing."""
+    state = copy.deepcopy(state)
+    *way, last = chance.choice([path for path in places(state) if path])
+    holder: Any = state
+    for key in way:
+        holder = holder[key]
+    if chance.random() < 0.3:
+        del holder[last]
+    else:
+        anything: list[Any] = [
+            None,
+            -1,
+            10**30,
+            float("nan"),
+            "x",
+            b"\0",
+            [],
+            {},
+            (1,),
+            torch.zeros(3),
+            torch.zeros(0),
+            True,
+        ]
+        holder[last] = chance.choice(anything)
+    return state
+
+
+def test_any_state_is_taken_up_or_refused(job: PackJob) -> None:
+    data = load_dataset(job.dataset, **job.dataset_options)
+    pack = worker._build(job, Ranks(), data)
+    pack.run_epoch()
+    good = pack.state_dict()
+    chance, refused = random.Random(0), 0
+    store = CheckpointStore(f"{job.storage}/pack")
+    for number in range(ROUNDS):
+        state = good if number == 0 else spoiled(good, chance)
+        store.save(lambda file, state=state: torch.save(state, file), epoch=number, step=0, keys=("a", "b"))  # type: ignore[misc]
+        found, problem = worker._loaded(job, Ranks(), data, store, store.sealed()[0])
+        assert (found is None) == (problem is not None)
+        if number == 0:
+            assert problem is None
+        if problem is not None:
+            refused += 1
+            assert "cannot be used" in problem
+            assert len(problem.splitlines()) == 1
+    assert refused > ROUNDS / 4
+
+
+def test_no_code_is_read(job: PackJob, tmp_path: Path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "planted",))
+
+    store = CheckpointStore(f"{job.storage}/pack")
+    store.save(lambda file: torch.save({"format": 2, "asked": Planted()}, file), epoch=1, step=0, keys=("a", "b"))
+    found, problem = worker._loaded(job, Ranks(), load_dataset("digits", image_size=16), store, store.sealed()[0])
+    assert found is None
+    assert problem is not None
+    assert "cannot be used" in problem
+    assert not (tmp_path / "planted").exists()
