@@ -1,11 +1,12 @@
-"""A cluster that grows while a study runs."""
+"""A cluster that grows while a study runs, and a pack that spans two nodes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from stablesweep.record import TrialState
-from tests.faults.harness import FaultyStudy, Results, States, assert_same_results
+from tests.faults.harness import WORKER, FaultyStudy, Results, States, assert_same_results
 from tests.ray_cluster import RayCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
@@ -42,3 +43,23 @@ def test_a_study_waits_for_nodes_and_uses_those_that_join(
     study.set_pause(0)
     study.ends(process, code=0)
     assert_same_results(study, reference)
+
+
+def test_a_pack_of_two_workers_spans_two_nodes(study: FaultyStudy, tmp_path: Path) -> None:
+    two_workers = ("--set", "pack.workers=2")
+    with RayCluster(cpus=1) as cluster:
+        cluster.add_node(cpus=1)
+        study.set_pause(1.0)
+        process = study.start(*two_workers, **cluster.variables)
+        for node in cluster.nodes:
+            study.wait_for_process(process, WORKER, node.process.pid)
+        study.set_pause(0)
+        study.ends(process, code=0)
+    together = FaultyStudy(tmp_path / "together")
+    try:
+        together.run(*two_workers)
+        apart, alike = study.exported(), together.exported()
+    finally:
+        together.end_all()
+    assert apart.trials.equals(alike.trials)
+    assert apart.curves.equals(alike.curves)
