@@ -18,7 +18,7 @@ from stablesweep.study_file import load_study
 from stablesweep.trials import Trial
 from tests.support import Ran, run_here, start_command, wait_for_results
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 
 # One arm: each pack costs some 10 s of process starts. Arms side by side are in test_schedule.py, without Ray.
 ARMS = ["vit_c_micro/sgd"]

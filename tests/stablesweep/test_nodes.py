@@ -190,6 +190,7 @@ def python_without(folder: Path, place: Path) -> str:
 
 
 @pytest.mark.cluster
+@pytest.mark.faults
 def test_a_node_that_does_not_see_storage_and_dataset_is_named_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

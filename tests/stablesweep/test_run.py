@@ -114,7 +114,7 @@ def test_a_finished_study_trains_nothing_and_says_so(small: Ran, monkeypatch: py
 
 
 def test_results_do_not_depend_on_the_pack_size(small: Ran, tmp_path: Path) -> None:
-    """Three trials and one alone against all four of an arm together; packs of two are in test_stop_and_continue."""
+    """Three trials and one alone against all four of an arm together; packs of two are in tests/faults/test_stop_and_continue.py."""
     arm = "vit_c_micro/sgd"
     space = {name: node for name, node in SMALL["space"].items() if name != "adamw"}
     split = run_here(small_study(arms=[arm], space=space, pack={"size": 3}), tmp_path)
@@ -210,6 +210,7 @@ class DiesOnce(torch.nn.Module):
         return output
 
 
+@pytest.mark.faults
 def test_a_users_model_failures_and_losses(ray_here: None, tmp_path: Path) -> None:
     """A member that raises is failed, a worker that dies is lost, and ``retry_lost`` takes up the lost alone."""
     marker = str(tmp_path / "died")

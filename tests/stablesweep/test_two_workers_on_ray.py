@@ -75,6 +75,7 @@ def test_two_workers_agree_with_one_and_the_damaged_image_is_counted(ray_here: N
     assert tags.SKIPPED_ARTIFACT in {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
+@pytest.mark.faults
 def test_a_trial_that_raises_on_one_worker_alone_costs_the_others_nothing(ray_here: None, tmp_path: Path) -> None:
     def sometimes_raises(*, num_classes: int, image_size: int, in_channels: int) -> torch.nn.Module:
         pixels = in_channels * image_size**2
@@ -101,6 +102,7 @@ def test_a_trial_that_raises_on_one_worker_alone_costs_the_others_nothing(ray_he
     assert first["reason"] == "ArithmeticError: on the second worker only"
 
 
+@pytest.mark.faults
 def test_a_damaged_image_stops_a_study_that_does_not_skip(ray_here: None, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
