@@ -10,5 +10,10 @@ def one_line(error: Exception, limit: int = 300) -> str:
 
     Addresses in memory are left out: the same problem gives the same text in every process.
     """
-    text = _ADDRESS.sub("", " ".join(f"{type(error).__name__}: {error}".split())).rstrip(": ")
+    text = printable(_ADDRESS.sub("", " ".join(f"{type(error).__name__}: {error}".split())).rstrip(": "))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal obeys or no file can hold (control characters, lone surrogates); as long as before."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)

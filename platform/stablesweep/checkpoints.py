@@ -1,5 +1,6 @@
 """Checkpoints of packs: whole or not at all, checked when they are read, on any file system that pyarrow knows."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -44,15 +45,6 @@ class Seal:
     """Steps done in the epoch that has begun."""
     keys: tuple[str, ...]
     """The trials in it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SealedCheckpoint:
-    """A complete checkpoint in a store."""
-
-    name: str
-    """Sorts as the training goes on."""
-    seal: Seal
 
 
 def open_storage(where: str) -> tuple[fs.FileSystem, str]:
@@ -139,36 +131,51 @@ class CheckpointStore:
             raise
         self._keep_newest()
 
-    def sealed(self) -> list[SealedCheckpoint]:
-        """The complete checkpoints, the newest first. Raises OSError if the storage cannot be read."""
-        names = {file for file in self._files() if file.endswith(SEAL)}
-        found = [(file.removesuffix(SEAL), self._seal(file)) for file in sorted(names, reverse=True)]
-        return [SealedCheckpoint(name=name, seal=seal) for name, seal in found if seal is not None]
+    def names(self) -> list[str]:
+        """The checkpoints, the one that was written last first. Raises OSError if the storage cannot be read."""
+        seals = [(info.mtime_ns, info.base_name) for info in self._files() if info.base_name.endswith(SEAL)]
+        return [file.removesuffix(SEAL) for _, file in sorted(seals, reverse=True)]
 
-    def read(self, checkpoint: SealedCheckpoint, load: Callable[[IO[bytes]], Value]) -> Value:
+    def seal(self, name: str) -> Seal:
+        """What was written down about a checkpoint.
+
+        Raises:
+            DamagedCheckpoint: If that cannot be understood.
+            OSError: If the storage cannot be read.
+        """
+        path = self._path(name + SEAL)
+        try:
+            with self._system.open_input_file(path) as stream:
+                values = json.loads(stream.read())
+            seal = Seal(**{**values, "keys": tuple(values["keys"])})
+        except FileNotFoundError as error:
+            raise DamagedCheckpoint(f"{path}: the file is missing") from error
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DamagedCheckpoint(f"{path}: it is not what was written") from error
+        if not all(isinstance(key, str) for key in seal.keys):
+            raise DamagedCheckpoint(f"{path}: it is not what was written")
+        return seal
+
+    def read(self, name: str, load: Callable[[IO[bytes]], Value]) -> Value:
         """What ``load`` makes of a checkpoint's bytes, which are checked first.
 
         Raises:
             DamagedCheckpoint: If they are not those that were written.
             OSError: If the storage cannot be read.
         """
-        path = self._path(checkpoint.name + DATA)
+        seal, path = self.seal(name), self._path(name + DATA)
         try:
             with self._system.open_input_file(path) as file:
-                self._check(path, file, checkpoint.seal)
+                self._check(path, file, seal)
                 file.seek(0)
                 return load(file)
         except FileNotFoundError as error:
             raise DamagedCheckpoint(f"{path}: the file is missing") from error
 
-    def discard(self, checkpoint: SealedCheckpoint) -> None:
-        """Remove a checkpoint that is of no use, so that it does not take the place of one that is."""
-        self._delete([checkpoint.name + DATA, checkpoint.name + SEAL])
-
     def delete(self) -> None:
         """Remove the pack's checkpoints; a storage that cannot be reached keeps them."""
         try:
-            self._delete(self._files())
+            self._delete([info.base_name for info in self._files()])
             if isinstance(self._system, fs.LocalFileSystem):
                 self._system.delete_dir(self._folder)
         except OSError as error:
@@ -196,24 +203,16 @@ class CheckpointStore:
         if digest.hexdigest() != seal.sha256:
             raise DamagedCheckpoint(f"{path}: its bytes are not those that were written")
 
-    def _seal(self, file: str) -> Seal | None:
-        """What a seal says; None if it cannot be understood, as one that was cut off while it was written."""
-        try:
-            with self._system.open_input_file(self._path(file)) as stream:
-                values = json.loads(stream.read())
-            return Seal(**{**values, "keys": tuple(values["keys"])})
-        except (ValueError, TypeError, KeyError, RecursionError, FileNotFoundError):
-            return None
-
     def _keep_newest(self) -> None:
-        names = sorted({file.rpartition(".")[0] for file in self._files() if file.endswith(SEAL)})
-        kept = {name + end for name in names[-KEEP:] for end in (DATA, SEAL)}
+        # By when they were written: one of no use, however far its training was, goes in its turn.
+        kept = {name + end for name in self.names()[:KEEP] for end in (DATA, SEAL)}
         # The data first: a seal without data is damage that is seen, data without a seal is rubbish that stays.
-        self._delete(sorted((file for file in self._files() if file not in kept), key=lambda file: file.endswith(SEAL)))
+        old = [info.base_name for info in self._files() if info.base_name not in kept]
+        self._delete(sorted(old, key=lambda file: file.endswith(SEAL)))
 
-    def _files(self) -> list[str]:
+    def _files(self) -> list[fs.FileInfo]:
         found = self._system.get_file_info(fs.FileSelector(self._folder, allow_not_found=True))
-        return [info.base_name for info in found if info.type == fs.FileType.File]
+        return [info for info in found if info.type == fs.FileType.File]
 
     def _delete(self, files: list[str]) -> None:
         for file in files:
@@ -250,8 +249,8 @@ class _Digesting:
         """Nothing: the file is flushed when it is closed."""
 
 
-def packs_in(where: str) -> Iterator[tuple[str, SealedCheckpoint]]:
-    """The packs that have checkpoints in a study's storage, each with its newest one.
+def packs_in(where: str) -> Iterator[tuple[str, Seal]]:
+    """The packs that have checkpoints in a study's storage, each with the seal of its newest one.
 
     Args:
         where: The study's folder in the storage: a path or a URI.
@@ -264,10 +263,18 @@ def packs_in(where: str) -> Iterator[tuple[str, SealedCheckpoint]]:
         found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
         for info in found:
             if info.type == fs.FileType.Directory:
-                newest = CheckpointStore(in_storage(where, info.base_name)).sealed()[:1]
-                yield from ((info.base_name, checkpoint) for checkpoint in newest)
+                store = CheckpointStore(in_storage(where, info.base_name))
+                yield from ((info.base_name, seal) for seal in _readable(store))
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise StablesweepError(
             f"storage {shown(where)}: cannot be read ({reason}); make it reachable, or give another."
         ) from error
+
+
+def _readable(store: CheckpointStore) -> list[Seal]:
+    """The newest seal that can be understood; none if there is none."""
+    for name in store.names():
+        with contextlib.suppress(DamagedCheckpoint):
+            return [store.seal(name)]
+    return []

@@ -136,11 +136,22 @@ class StudyClaim:
     def _is_own(self, found: Claim) -> bool:
         """Whether this process made it, or one before it in the same home, which has ended: the lock says so."""
         own = self._own
-        return found.owner.host == own.owner.host and (found.home == own.home or found.owner.pid == own.owner.pid)
+        if found.owner.instance and found.owner.instance == own.owner.instance:
+            return True
+        # In another container the same path may be another folder, with a lock of its own.
+        return found.home == own.home and self._sees(found.owner)
+
+    def _sees(self, owner: LockOwner) -> bool:
+        """Whether the owner's process id means the same process here."""
+        own = self._own.owner
+        return (owner.host, owner.namespace) == (own.host, own.namespace)
 
     def _has_died(self, owner: LockOwner) -> bool:
-        if owner.host != self._own.owner.host:
+        if not self._sees(owner):
             return False
+        if owner.pid == os.getpid():
+            # Its id is this process's now, which did not make the claim.
+            return True
         try:
             os.kill(owner.pid, 0)
         except PermissionError:

@@ -19,6 +19,8 @@ from stablesweep.orphans import orphans_removed
 from stablesweep.reasons import CONTROLLER_DIED, DRIVER_DIED, OUT_OF_MEMORY, reason_of
 from stablesweep.study import Pack
 
+LOOK_EVERY_S = 2.0
+"""So often, after a stop was asked for, it is looked whether packs still train."""
 HEAD = {"node:__internal_head__": 0.001}
 """The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
 
@@ -48,19 +50,34 @@ class PackSearcher(Searcher):
             processes start meanwhile, and it waits for their CPU.
         begun: Names of the packs whose training has begun.
         stop: Set to hand out no more.
+        stranded: Says which of some packs wait for a node in place of theirs that has gone.
     """
 
     def __init__(
-        self, source: PackSource, concurrent: Callable[[], int], begun: Callable[[], set[str]], stop: threading.Event
+        self,
+        source: PackSource,
+        concurrent: Callable[[], int],
+        begun: Callable[[], set[str]],
+        stop: threading.Event,
+        stranded: Callable[[set[str]], set[str]],
     ) -> None:
         super().__init__(metric="finished", mode="max")
         self._source = source
-        self._concurrent, self._begun, self._stop = concurrent, begun, stop
+        self._concurrent, self._begun, self._stop, self._stranded = concurrent, begun, stop, stranded
         self._names: dict[str, str] = {}
         self._active: set[str] = set()
+        self._looked_at, self._idle = 0.0, False
+        self.failure: Exception | None = None
+        """What was raised in here: Tune would swallow it, or show it with a traceback."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """The next pack as a Tune configuration; None to be asked again later; ``FINISHED``."""
+        try:
+            return self._suggest(trial_id)
+        except Exception as error:  # noqa: BLE001 - raised again by train_packs
+            return self._fail(error)
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | Any:
         if self._stop.is_set():
             return Searcher.FINISHED
         ahead = len(self._active) - self._concurrent()
@@ -78,11 +95,23 @@ class PackSearcher(Searcher):
         name = self._names[trial_id]
         self._active.discard(name)
         result = result or {}
-        self._source.ended(name, DRIVER_DIED if error else result.get("reason"), result.get("too_large"))
+        try:
+            self._source.ended(name, DRIVER_DIED if error else result.get("reason"), result.get("too_large"))
+        except Exception as caught:  # noqa: BLE001 - raised again by train_packs
+            self._fail(caught)
+
+    def _fail(self, error: Exception) -> Any:
+        self.failure = self.failure or error
+        self._stop.set()
+        return Searcher.FINISHED
 
     def idle(self) -> bool:
-        """Whether no pack trains; one that only waits for its CPU may be there."""
-        return not self._active & self._begun()
+        """Whether no pack trains; some may be there that only wait for a CPU, or for a node in place of theirs that has gone."""
+        if time.monotonic() - self._looked_at > LOOK_EVERY_S:
+            training = self._active & self._begun()
+            self._idle = not training or not training - self._stranded(training)
+            self._looked_at = time.monotonic()
+        return self._idle
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune keeps a pickle of its searcher; ours is never restored from it, and a lock cannot be pickled.
@@ -173,7 +202,7 @@ def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failur
         run_config=ray.train.RunConfig(
             name=job.name,
             storage_path=storage,
-            failure_config=ray.train.FailureConfig(max_failures=max_failures),
+            failure_config=_failures(max_failures),
         ),
     )
     try:
@@ -183,6 +212,12 @@ def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failur
     except Exception as error:  # noqa: BLE001 - Ray Train gives the pack up; why is to be known now, not in the end
         return reason_of(error)
     return None
+
+
+def _failures(most: int) -> Any:
+    # Without end by default: a node that was taken away counts as one that died.
+    config: Any = ray.train.FailureConfig
+    return config(max_failures=most, max_preemption_failures=most)
 
 
 def train_packs(
@@ -207,7 +242,7 @@ def train_packs(
     Returns:
         Seconds from the start to the end of each pack's Train run, summed: training and the starting of processes.
     """
-    queue = PackSearcher(source, concurrent, begun, stop)
+    queue = PackSearcher(source, concurrent, begun, stop, mailbox.stranded)
     # Else it prints a traceback for every pack that is taken up again.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="stablesweep-ray-") as folder, orphans_removed():
@@ -230,7 +265,9 @@ def train_packs(
                 failure_config=ray.tune.FailureConfig(max_failures=pack.max_failures),
             ),
         ).fit()
-        return _pack_seconds(results)
+    if queue.failure is not None:
+        raise queue.failure
+    return _pack_seconds(results)
 
 
 def _trial_name(trial: Any) -> str:

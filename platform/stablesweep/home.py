@@ -74,10 +74,13 @@ class Home:
     def at(cls, folder: str | Path | None = None) -> "Home":
         """``folder``, else ``$STABLESWEEP_HOME``, else ``./stablesweep-home``; made absolute, not created.
 
-        Ray deletes the working directory of a job some time after its end: there it is ``~/stablesweep-home``.
+        Ray deletes the working directory of a job some time after its end: there a relative folder is taken from the
+        user's home directory, so that the last is ``~/stablesweep-home``.
         """
-        default = f"~/{DEFAULT_HOME}" if in_ray_job() else DEFAULT_HOME
-        return cls(Path(folder or os.environ.get(HOME_VARIABLE) or default).expanduser().resolve())
+        path = Path(folder or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
+        if in_ray_job() and not path.is_absolute():
+            path = Path.home() / path
+        return cls(path.resolve())
 
     def study(self, name: str) -> StudyFolder:
         """The folder of the study ``name``.
@@ -172,7 +175,8 @@ def locked(folder: StudyFolder) -> Iterator[None]:
         _take(descriptor, folder)
         yield
         # A process that is killed leaves its line behind; the lock itself is gone with it.
-        os.ftruncate(descriptor, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -192,8 +196,10 @@ def _take(descriptor: int, folder: StudyFolder) -> None:
             f"{folder.lock}: cannot be locked ({error.strerror}); choose a --home on a file system that has locks."
         ) from error
     line = json.dumps(LockOwner.this_process().as_fields()) + "\n"
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, line.encode(), 0)
+    # On a full disk the lock holds without the line, and the study says itself what it cannot write.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, line.encode(), 0)
 
 
 def _flock(descriptor: int) -> None:

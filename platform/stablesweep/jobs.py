@@ -101,8 +101,8 @@ class JobSource:
     def _earlier_packs(self, pack: TrialPack) -> tuple[str, ...]:
         """The packs whose checkpoints this one can go on from: those it was split from, then those of an earlier run."""
         keys = {trial.key for trial in pack.trials}
-        holding = [(stored.name, name) for name, stored in self._stored if keys <= set(stored.seal.keys)]
-        found = [*pack.split_from, *(name for _, name in sorted(holding, reverse=True))]
+        holding = [(seal.epoch, seal.step, name) for name, seal in self._stored if keys <= set(seal.keys)]
+        found = [*pack.split_from, *(name for *_, name in sorted(holding, reverse=True))]
         return tuple(dict.fromkeys(name for name in found if name != pack.name))
 
     def _earlier(self, pack: TrialPack) -> tuple[tuple[float, ...], ...]:

@@ -25,6 +25,7 @@ class _Mailbox:
         self._failed: set[str] = set()
         self._too_large: dict[str, str] = {}
         self._starts: Counter[str] = Counter()
+        self._nodes: dict[str, str] = {}
 
     def push(self, messages: Sequence[Message]) -> bool:
         """Keep messages; True if the workers shall stop."""
@@ -42,9 +43,14 @@ class _Mailbox:
         """The trials that have failed in this session, and their errors by epoch."""
         return {key: self._errors.get(key, []) for key in self._failed}
 
-    def note_start(self, pack: str) -> None:
-        """Note that a pack's workers have started, again perhaps."""
+    def note_start(self, pack: str, node: str) -> None:
+        """Note that a pack's workers have started, again perhaps, the first of them on this node."""
         self._starts[pack] += 1
+        self._nodes[pack] = node
+
+    def nodes(self) -> dict[str, str]:
+        """By pack, the node on which its first worker started last."""
+        return self._nodes
 
     def starts(self, pack: str) -> int:
         """How often a pack's workers have started in this session."""
@@ -90,6 +96,13 @@ class Mailbox:
         with _death_in_words():
             ray.get(self.actor.stop.remote())
 
+    def stranded(self, packs: set[str]) -> set[str]:
+        """Those of some packs whose first worker was on a node that has gone: they wait for another one. Raises as :meth:`drain`."""
+        with _death_in_words():
+            nodes: dict[str, str] = ray.get(self.actor.nodes.remote())
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        return {pack for pack in packs if pack in nodes and nodes[pack] not in alive}
+
 
 @contextmanager
 def _death_in_words() -> Iterator[None]:
@@ -132,10 +145,10 @@ class Outbox:
         arrived, self._sent = ray.wait(self._sent, num_returns=len(self._sent), timeout=within_s)
         return any(_answer(arrived))
 
-    def note_start(self, pack: str) -> None:
-        """Say that a pack's workers have started."""
+    def note_start(self, pack: str, node: str) -> None:
+        """Say that a pack's workers have started, this one on this node."""
         if not self._silent:
-            _answer(self._actor.note_start.remote(pack))
+            _answer(self._actor.note_start.remote(pack, node))
 
     def failed(self) -> dict[str, list[float]]:
         """The trials that have failed in this session, and their errors by epoch."""

@@ -17,6 +17,8 @@ ANSWER_LIMIT_S = 120
 """A busy node starts a process within half a minute."""
 NAMED = 5
 """Of more nodes than this, the first ones are named."""
+OF_THE_DRIVER = ("ray", "stablesweep")
+"""What a driver that trains nothing must have in the same version as the nodes that train."""
 
 
 def check_nodes(study: Study, storage: str) -> None:
@@ -59,7 +61,7 @@ def node_findings(study: Study | None, storage: str | None) -> list[Finding]:
         )
         views, silent = _ask(names, question)
         own = look("this process", question)
-    return compare(own, views, silent, dataset=question.dataset, storage=storage or "")
+    return compare(own, views, silent, dataset=question.dataset, storage=storage or "", trains=_trains_here())
 
 
 def other_nodes() -> dict[str, str]:
@@ -67,13 +69,26 @@ def other_nodes() -> dict[str, str]:
     import ray
 
     own = ray.get_runtime_context().get_node_id()
-    alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
-    names = Counter(node["NodeName"] for node in alive)
+    training = _training_nodes()
+    counts = Counter(training.values())
     return {
-        node["NodeID"]: node["NodeName"] + (f" ({node['NodeID'][:8]})" if names[node["NodeName"]] > 1 else "")
-        for node in alive
-        if node["NodeID"] != own
+        node: name + (f" ({node[:8]})" if counts[name] > 1 else "") for node, name in training.items() if node != own
     }
+
+
+def _trains_here() -> bool:
+    """Whether this process's own node can train: the head of a cluster may be kept free of work."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id() in _training_nodes()
+
+
+def _training_nodes() -> dict[str, str]:
+    """The names of the nodes that can train, by Ray's id."""
+    import ray
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node["NodeName"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")}
 
 
 def _ask(names: Mapping[str, str], question: Question) -> tuple[list[NodeView], dict[str, str]]:
@@ -106,7 +121,13 @@ def _cause(error: Exception) -> str:
 
 
 def compare(
-    own: NodeView, others: Sequence[NodeView], silent: Mapping[str, str], *, dataset: str, storage: str
+    own: NodeView,
+    others: Sequence[NodeView],
+    silent: Mapping[str, str],
+    *,
+    dataset: str,
+    storage: str,
+    trains: bool = True,
 ) -> list[Finding]:
     """What is wrong with the nodes, topic by topic, and what is right.
 
@@ -116,8 +137,11 @@ def compare(
         silent: Why a node gave no answer, by its name.
         dataset: Its path or URI; empty if it has none.
         storage: The folder for checkpoints; empty if it was not looked for.
+        trains: Whether this process's node can train too: else its torch, say, may be another one.
     """
-    findings = [_answers(others, silent), *_versions(own, others)]
+    findings = [_answers(others, silent)]
+    if others:
+        findings.append(_versions(own, others) if trains else _versions_elsewhere(own, others))
     if storage:
         unseen = {view.name: view.storage for view in others if view.storage}
         way_out = "give --storage a folder that all nodes share, or s3://bucket/folder"
@@ -142,18 +166,29 @@ def _answers(others: Sequence[NodeView], silent: Mapping[str, str]) -> Finding:
     return Finding(name="nodes", ok=False, found=f"no answer from {_named(silent)}", way_out=way_out)
 
 
-def _versions(own: NodeView, others: Sequence[NodeView]) -> list[Finding]:
+def _versions(own: NodeView, others: Sequence[NodeView]) -> Finding:
+    return _same_versions("the driver", own.versions, others)
+
+
+def _versions_elsewhere(own: NodeView, others: Sequence[NodeView]) -> Finding:
+    """The same where the driver's node trains nothing: the others are compared with each other."""
+    needed = {name: version for name, version in own.versions.items() if name in OF_THE_DRIVER}
+    finding = _same_versions("the driver", needed, others)
+    return finding if finding.ok is False else _same_versions(others[0].name, others[0].versions, others[1:])
+
+
+def _same_versions(who: str, versions: Mapping[str, str], others: Sequence[NodeView]) -> Finding:
     different = {}
     for view in others:
-        wrong = [f"{name} {version}" for name, version in view.versions.items() if version != own.versions[name]]
+        wrong = [f"{name} {view.versions[name]}" for name in versions if view.versions[name] != versions[name]]
         if wrong:
             different[view.name] = " and ".join(wrong)
-    here = ", ".join(f"{name} {version}" for name, version in own.versions.items())
+    here = ", ".join(f"{name} {version}" for name, version in versions.items())
     if not different:
-        return [Finding(name="versions on nodes", ok=True, found=f"{here} on all")] if others else []
-    found = f"the driver has {here}, but there are other versions on {_named(different)}"
+        return Finding(name="versions on nodes", ok=True, found=f"{here} on all")
+    found = f"{who} has {here}, but there are other versions on {_named(different)}"
     way_out = "install the same everywhere: a result must not depend on the node"
-    return [Finding(name="versions on nodes", ok=False, found=found, way_out=way_out)]
+    return Finding(name="versions on nodes", ok=False, found=found, way_out=way_out)
 
 
 def _seen(name: str, what: str, unseen: Mapping[str, str], way_out: str) -> Finding:

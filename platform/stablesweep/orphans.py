@@ -1,6 +1,7 @@
 """Placement groups that outlive the process that made them, which hold CPUs and GPUs for nothing."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 LOOK_EVERY_S = 5.0
 NO_ACTOR = b"\xff"
 """The bytes of the creator's id where a driver made the group itself."""
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -21,7 +24,7 @@ def orphans_removed() -> Iterator[None]:
 
     def look() -> None:
         while not done.wait(LOOK_EVERY_S):
-            remove_orphans()
+            _try_to_remove()
 
     thread = threading.Thread(target=look, name="stablesweep-orphans", daemon=True)
     thread.start()
@@ -30,7 +33,14 @@ def orphans_removed() -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        _try_to_remove()
+
+
+def _try_to_remove() -> None:
+    try:
         remove_orphans()
+    except Exception:  # a Ray that is gone holds nothing any more
+        logger.info("orphaned placement groups could not be looked for", exc_info=True)
 
 
 def remove_orphans() -> int:
@@ -60,7 +70,7 @@ def _orphaned(group: Any) -> bool:
     ours = group.creator_job_id.hex() == ray.get_runtime_context().get_job_id()
     made_by_an_actor = not group.creator_actor_id.startswith(NO_ACTOR)
     there = group.state != _tables().PlacementGroupTableData.PlacementGroupState.REMOVED
-    return bool(ours and made_by_an_actor and group.creator_actor_dead and there)
+    return bool(ours and made_by_an_actor and group.creator_actor_dead and there and not group.is_detached)
 
 
 def _tables() -> Any:

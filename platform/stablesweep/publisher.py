@@ -1,5 +1,6 @@
 """From the local record to MLflow: one run a trial, under its arm, under its study."""
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -153,6 +154,17 @@ class Publisher:
             self._claim.release()
         except (MlflowException, OSError):
             logger.info("the claim on the study could not be released; it ends by itself", exc_info=True)
+
+    def keep_claim(self) -> None:
+        """Say that the study is still being run, if it is time to; a server that is away is told later.
+
+        Raises:
+            HomeBusy: If another process has claimed the study meanwhile.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with contextlib.suppress(MlflowException, OSError), quiet_mlflow():
+            self._claim.renew()
 
     def settled(self, trials: Sequence[Trial], ledger: Path) -> None:
         """Take note of trials that were settled, and of the ledger's file that now says so."""

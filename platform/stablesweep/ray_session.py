@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ ENVIRONMENT = {
 }
 
 
+ONLY_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Named after systems whose firewalls ask for each port; where it is 0, Ray's node has the loopback address."""
+_set_here: dict[str, str] = {}
 LOOK_EVERY_S = 5.0
 """So often the cluster is asked what it has."""
 
@@ -46,7 +50,19 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     if not os.environ.get("RAY_ADDRESS") and "ray" not in sys.modules:
         # Our own Ray serves this machine alone: its node gets the loopback address, and all of its processes listen there only.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        _set_here[ONLY_LOOPBACK] = os.environ.setdefault(ONLY_LOOPBACK, "0")
+
+
+def _make_token() -> None:
+    """Make the token that Ray would make when it starts, but so that its owner alone can read it."""
+    path = Path.home() / ".ray" / "auth_token"
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
 
 
 @contextlib.contextmanager
@@ -64,10 +80,10 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    token = Path.home() / ".ray" / "auth_token"
-    there_before = token.exists()
     address = os.environ.get("RAY_ADDRESS")
     check_address(address or "")
+    if address is None:
+        _make_token()
     try:
         ray.init(
             address=address,
@@ -78,14 +94,13 @@ def ray_session() -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
         raise StablesweepError(f"{where}: {' '.join(str(error).split())[:300]}.") from error
-    if not there_before:
-        # Ray makes its token with the permissions of any file.
-        with contextlib.suppress(OSError):
-            token.chmod(0o600)
     try:
         yield
     finally:
         ray.shutdown()
+        # Else a `ray start` from this process would serve this machine alone as well.
+        if _set_here.pop(ONLY_LOOPBACK, None) is not None:
+            os.environ.pop(ONLY_LOOPBACK, None)
 
 
 class Capacity:

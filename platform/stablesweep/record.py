@@ -13,6 +13,7 @@ from typing import Any
 from dashboards.files import whole_file
 from stablesweep.errors import StablesweepError
 from stablesweep.messages import FINAL, EpochDone, Message, SampleSkipped, TrialEnded, TrialStarted
+from trainables.text import printable
 
 BUSY_S = 60.0
 """So long a write waits for another process that holds the file."""
@@ -36,6 +37,15 @@ SEALED = "key, status, error, best_error, epochs_done, seconds, reason"
 """What the seal of a finished trial covers: SQLite itself does not notice a bit that flips inside a value."""
 SEALED_EPOCH = "key, epoch, train_loss, error, lr, seconds, more"
 MOVE_AWAY = "move it away to train its trials again"
+MAKE_USABLE = "make room on its disk, or make it and its folder readable and writable"
+OUTER_FAULTS = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+}
+"""Codes of SQLite that say nothing against the file's content."""
 KNOWN = FINAL | {"pending", "running"}
 
 
@@ -90,7 +100,9 @@ class Record:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> StablesweepError:
-        way_out = "end the process that holds it" if "locked" in str(error) else MOVE_AWAY
+        way_out = MAKE_USABLE if _is_outer(error) else MOVE_AWAY
+        if "locked" in str(error):
+            way_out = "end the process that holds it"
         return StablesweepError(f"{self.path}: the record cannot be read ({error}); {way_out}.")
 
     def _add_new_columns(self) -> None:
@@ -156,7 +168,9 @@ class Record:
                 )
 
             case SampleSkipped():
-                self._connection.execute("INSERT OR IGNORE INTO skipped_samples VALUES (?)", (message.problem,))
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO skipped_samples VALUES (?)", (printable(message.problem),)
+                )
 
     @staticmethod
     def _result(message: TrialEnded) -> tuple[object, ...]:
@@ -166,7 +180,7 @@ class Record:
             message.best_error,
             message.epochs_done,
             message.seconds,
-            message.reason,
+            None if message.reason is None else printable(message.reason),
         )
 
     def trials(self) -> list[TrialState]:
@@ -275,9 +289,15 @@ def _make(path: Path) -> None:
         connection.executescript(SCHEMA)
 
 
+def _is_outer(error: Exception) -> bool:
+    """Whether the disk or a permission is to blame, and the file may be whole."""
+    # The lower byte is the kind of error, the rest its variant.
+    return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in OUTER_FAULTS
+
+
 def _seal(*values: object) -> str:
-    # SQLite gives a number back as its column has it: 5 as 5.0.
-    plain = [float(value) if isinstance(value, int) else value for value in values]
+    # SQLite gives a number back as its column has it: 5 as 5.0, and -0.0 as 0.0.
+    plain = [float(value) + 0.0 if isinstance(value, int | float) else value for value in values]
     return hashlib.blake2b(repr(plain).encode(), digest_size=8).hexdigest()
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from dashboards import tags
 from stablesweep.arm_costs import ImageSizes, cost_tags
 from stablesweep.checkpoints import CheckpointStore, in_storage, packs_in, study_storage
+from stablesweep.errors import StablesweepError
 from stablesweep.files import write_text
 from stablesweep.hardware import cluster_hardware
 from stablesweep.home import Home, StudyFolder, locked
@@ -24,7 +25,7 @@ from stablesweep.publisher import Publisher
 from stablesweep.ray_session import Capacity, prepare_environment, ray_session
 from stablesweep.record import Record
 from stablesweep.run_tags import RunTags
-from stablesweep.running_study import RunningStudy
+from stablesweep.running_study import RunningStudy, record_errors
 from stablesweep.stopping import stop_on_signal
 from stablesweep.study import Study
 from stablesweep.trials import Trial
@@ -118,9 +119,10 @@ def run_study(
         write_text(folder.study_file, yaml.safe_dump(study.to_config(), sort_keys=False, allow_unicode=True))
         record = Record(folder.record)
         try:
-            record.pause()
-            if retry_lost:
-                record.reopen_lost()
+            with record_errors(folder.record):
+                record.pause()
+                if retry_lost:
+                    record.reopen_lost()
             place = Place(storage=study_storage(folder, storage), wait_for_nodes=wait_for_nodes)
             return _run(study, home, ledger, record, sizes, watch, console, place)
         finally:
@@ -201,6 +203,8 @@ def _train(
     with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
         capacity = Capacity(study.pack, wait=place.wait_for_nodes)
         check_nodes(study, place.storage)
+        # Starting may take minutes, and a claim lasts no longer.
+        publisher.keep_claim()
         hardware = cluster_hardware()
         publisher.tag_later(lambda: RunTags(study={tags.HARDWARE: hardware} if hardware else {}))
         mailbox = Mailbox()
@@ -218,10 +222,14 @@ def _train(
             )
         finally:
             recorder.finish()
-    record.pause()
-    # A lost trial may be taken up again, from where it was.
-    kept = FINAL - {"lost"}
-    _remove_checkpoints(place.storage, {state.key for state in record.trials() if state.status in kept})
+    with record_errors(folder.record):
+        record.pause()
+        # A lost trial may be taken up again, from where it was.
+        finished = {state.key for state in record.trials() if state.status in FINAL - {"lost"}}
+    try:
+        _remove_checkpoints(place.storage, finished)
+    except StablesweepError as error:
+        _say(console, f"Note: {error} Checkpoints of finished packs are still there.")
     watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
     rest = pack_seconds - sum(progress.timing.values())
     watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)
@@ -243,8 +251,8 @@ def _timed_session(watch: Stopwatch) -> Iterator[None]:
 
 def _remove_checkpoints(storage: str, finished: set[str]) -> None:
     """Of packs all of whose trials have their results; the others are continued by the next run."""
-    for name, checkpoint in packs_in(storage):
-        if finished.issuperset(checkpoint.seal.keys):
+    for name, seal in packs_in(storage):
+        if finished.issuperset(seal.keys):
             CheckpointStore(in_storage(storage, name)).delete()
 
 

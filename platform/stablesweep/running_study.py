@@ -1,9 +1,13 @@
 """What a study does, while it runs, with what it learns: keep it, show it, and let it decide what comes next."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from stablesweep.centres import Setting
+from stablesweep.errors import StablesweepError
 from stablesweep.home import StudyFolder
 from stablesweep.ledger import Ledger
 from stablesweep.messages import Message, Remark, TrialEnded
@@ -14,6 +18,17 @@ from stablesweep.record import Record
 from stablesweep.schedule import Schedule
 from stablesweep.study import Study
 from stablesweep.trials import Trial
+
+
+@contextlib.contextmanager
+def record_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises in the block into a :class:`StablesweepError` that names the record."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StablesweepError(
+            f"{path}: cannot be written ({error}); make room or release the file, then run again to continue."
+        ) from error
 
 
 class RunningStudy:
@@ -74,11 +89,13 @@ class RunningStudy:
         self._publisher.settled(settled, self._folder.ledger)
 
     def _give_up(self, messages: Sequence[Message]) -> None:
-        self._record.apply([self._with_seconds(message) for message in messages])
+        with record_errors(self._folder.record):
+            self._record.apply([self._with_seconds(message) for message in messages])
         self.progress.note(messages)
 
     def _remember(self, arm: str, size: int) -> None:
-        self._record.set_pack_size(arm, self._study.pack.room, size)
+        with record_errors(self._folder.record):
+            self._record.set_pack_size(arm, self._study.pack.room, size)
         self._note(f"a pack of {arm} did not fit into memory; from here on its packs have at most {size} trials.")
 
     def _note(self, text: str) -> None:

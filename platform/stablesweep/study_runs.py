@@ -1,7 +1,11 @@
 """The runs of a study and of its arms in MLflow, and the number of each round of writing."""
 
+import contextlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+_environment = threading.Lock()
+
+logger = logging.getLogger(__name__)
 
 
 class StudyRuns:
@@ -44,6 +53,8 @@ class StudyRuns:
         """Of the round that is being written, or of the next one."""
         self._numbered_arms: set[str] = set()
         """The arms' runs that have the number of this round."""
+        self._surplus: list[str] = []
+        """Runs that are there although there is another one for the same."""
 
     @property
     def number(self) -> str:
@@ -52,26 +63,40 @@ class StudyRuns:
 
     def find(self) -> dict[str, str]:
         """Find what runs are there; returns those of trials, by key."""
-        trial_runs: dict[str, str] = {}
-        experiments, announced, written = [self.experiment_id], 0, 0
-        for run in search_runs(self.client, experiments, "study"):
-            self.study_run, announced = run.info.run_id, _revision(run)
-            self.tags[self.study_run] = dict(run.data.tags)
-        for run in search_runs(self.client, experiments, "arm"):
-            self.arm_runs[run.data.tags[tags.PHASE], run.data.tags[tags.ARM]] = run.info.run_id
-            self.tags[run.info.run_id] = dict(run.data.tags)
-            written = max(written, _revision(run))
-        for run in search_runs(self.client, experiments, "trial"):
-            trial_runs[run.data.tags[tags.KEY]] = run.info.run_id
-            written = max(written, _revision(run))
+        self.study_run, announced = self._found("study").get((), ("", 0))
+        arms, trials = self._found("arm", tags.PHASE, tags.ARM), self._found("trial", tags.KEY)
+        self.arm_runs = {(phase, arm): run_id for (phase, arm), (run_id, _) in arms.items()}
+        written = max((revision for _, revision in (*arms.values(), *trials.values())), default=0)
         self._revision, self.unannounced = max(announced, written) + 1, written > announced
-        return trial_runs
+        return {key: run_id for (key,), (run_id, _) in trials.items()}
+
+    def _found(self, role: str, *names: str) -> dict[tuple[str, ...], tuple[str, int]]:
+        """Id and number of the runs of a role, by their tags of these names.
+
+        Of several with the same tags it is the one that was written to last, or the oldest; the others are surplus: a
+        request that seemed to fail and was sent again has made them.
+        """
+        found: dict[tuple[str, ...], tuple[str, int]] = {}
+        for run in search_runs(self.client, [self.experiment_id], role):
+            if role != "trial":
+                self.tags[run.info.run_id] = dict(run.data.tags)
+            which, new = tuple(run.data.tags[name] for name in names), (run.info.run_id, _revision(run))
+            old = found.setdefault(which, new)
+            if old is not new:
+                found[which], surplus = (new, old) if new[1] > old[1] else (old, new)
+                self._surplus.append(surplus[0])
+        return found
 
     def create_missing(self, arms: Iterable[tuple[str, str]]) -> None:
-        """Create the study's run and those of ``arms`` (phase and arm), as far as they are not there."""
+        """Create the study's run and those of ``arms`` (phase and arm), as far as they are not there.
+
+        What is there twice is deleted.
+        """
+        self._delete(self._surplus)
+        self._surplus = []
         if not self.study_run:
             run_tags = {tags.ROLE: "study", tags.NOTE: self._study.description, tags.REVISION: _digits(0)}
-            self.study_run = self.create_run(self._study.name, run_tags)
+            self.study_run = self._create_surely(self._study.name, run_tags)
         for phase, arm in sorted(set(arms) - set(self.arm_runs)):
             self.arm_runs[phase, arm] = self._create_arm_run(phase, arm)
 
@@ -79,15 +104,42 @@ class StudyRuns:
         """Create a run of this study, started at ``start_time`` (seconds since 1970; now by default); returns its id."""
         common = {tags.STUDY: self._study.name, tags.VERSION: importlib.metadata.version("stablesweep")}
         started = None if start_time is None else int(start_time * 1000)
-        run = self.client.create_run(self.experiment_id, start_time=started, tags={**common, **run_tags}, run_name=name)
+        all_tags = {**common, **run_tags}
+        with _sent_once():
+            run = self.client.create_run(self.experiment_id, start_time=started, tags=all_tags, run_name=name)
         return str(run.info.run_id)
+
+    def created_unseen(self, role: str, names: Mapping[str, str]) -> str | None:
+        """The run of a role with these tags that a request made whose answer was lost, if there is one."""
+        more = " ".join(f"and tags.`{name}` = '{value}'" for name, value in names.items())
+        made = [run.info.run_id for run in search_runs(self.client, [self.experiment_id], role, more=more)]
+        self._delete(made[1:])
+        return made[0] if made else None
+
+    def _create_surely(self, name: str, run_tags: Mapping[str, str]) -> str:
+        """Create the study's or an arm's run; once more if that fails and has not made it all the same."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.create_run(name, run_tags)
+        # What the client makes of every request that failed, a connection that was dropped included.
+        except MlflowException:
+            logger.info("no answer from MLflow when the run %r was created; it is looked for", name, exc_info=True)
+        same = {tag: value for tag, value in run_tags.items() if tag in (tags.PHASE, tags.ARM)}
+        return self.created_unseen(run_tags[tags.ROLE], same) or self.create_run(name, run_tags)
+
+    def _delete(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            logger.info("the MLflow run %s is there twice; it is deleted", run_id)
+            self.unannounced = True
+            self.client.delete_run(run_id)
 
     def _create_arm_run(self, phase: str, arm: str) -> str:
         model, _, optimizer = arm.rpartition("/")
         run_tags = {tags.ROLE: "arm", tags.PHASE: phase, tags.ARM: arm, tags.MODEL: model, tags.OPTIMIZER: optimizer}
         run_tags |= {PARENT: self.study_run, tags.REVISION: self.number}
         self.unannounced = True
-        return self.create_run(arm_run_name(phase, arm), run_tags)
+        return self._create_surely(arm_run_name(phase, arm), run_tags)
 
     def announce(self) -> None:
         """Tell readers what was written since the last call; nothing, if nothing was. Last of all in a round."""
@@ -117,6 +169,24 @@ class StudyRuns:
         """Log a file as an artifact of the study's or an arm's run."""
         self.unannounced = True
         self.client.log_artifact(run_id, str(file), folder)
+
+
+@contextlib.contextmanager
+def _sent_once() -> Iterator[None]:
+    """Inside, MLflow's client sends no request a second time; it looks up how often it may with each one.
+
+    What it does not know: a server may have done what it was asked for and be gone before it says so.
+    """
+    with _environment:
+        before = os.environ.get(RETRIES)
+        os.environ[RETRIES] = "0"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[RETRIES]
+            else:
+                os.environ[RETRIES] = before
 
 
 def _digits(revision: int) -> str:

@@ -125,8 +125,7 @@ class TrialRuns:
         """The run that a request made whose answer was lost, if there is one."""
         if key not in self._unsure:
             return None
-        found = self._client.search_runs([self._runs.experiment_id], f"tags.`{tags.KEY}` = '{key}'")
-        return str(found[0].info.run_id) if found else None
+        return self._runs.created_unseen("trial", {tags.KEY: key})
 
 
 def _metrics(values: Mapping[str, float], at: float, step: int) -> "list[Metric]":

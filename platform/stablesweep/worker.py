@@ -6,10 +6,12 @@ import time
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import ray
 import ray.train
 import torch
 
-from stablesweep.checkpoints import CheckpointStore, SealedCheckpoint, in_storage
+from stablesweep.checkpoints import CheckpointStore, in_storage, shown
+from stablesweep.errors import StablesweepError
 from stablesweep.imports import install_modules
 from stablesweep.job import PackJob
 from stablesweep.mailbox import ANSWER_WITHIN_S, MailboxGone, Outbox
@@ -26,7 +28,7 @@ from trainables import (
     load_dataset,
 )
 from trainables.text import one_line
-from trainables.training.failures import is_out_of_memory
+from trainables.training.failures import is_out_of_memory, is_the_processes
 from trainables.training.pruning import to_prune
 
 THREADS = 1
@@ -61,7 +63,7 @@ def _train_pack(job: PackJob, mailbox: Any) -> None:
         torch.cuda.set_device(device)
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
     outbox = Outbox(mailbox, silent=ranks.rank > 0)
-    outbox.note_start(job.name)
+    outbox.note_start(job.name, ray.get_runtime_context().get_node_id())
     outbox.send([])
     torch.set_num_threads(THREADS)
     install_modules(job.modules)
@@ -147,41 +149,40 @@ def _device() -> str:
 def _restored(job: PackJob, ranks: Ranks, data: Dataset | None, outbox: Outbox) -> AnyPack | None:
     """The pack as its newest usable checkpoint has it; every worker takes the same one."""
     for name in (job.name, *job.earlier_packs):
-        store = CheckpointStore(in_storage(job.storage, name))
-        for checkpoint in ranks.gather(_sealed(store, outbox))[0]:
-            pack, problem = _loaded(job, ranks, data, store, checkpoint)
+        folder = in_storage(job.storage, name)
+        for checkpoint in ranks.gather(_names(folder, outbox))[0]:
+            pack, problem = _loaded(job, ranks, data, folder, checkpoint)
             problems = [found for found in ranks.gather(problem) if found]
             if not problems:
                 return pack
-            if ranks.rank == 0 and name == job.name:
-                store.discard(checkpoint)
             # Results do not depend on the checkpoint, only the time does: a bad one costs its epochs and no more.
             outbox.send([Remark(text=f"{problems[0]}; the pack goes on from an earlier checkpoint, or starts over.")])
     return None
 
 
-def _sealed(store: CheckpointStore, outbox: Outbox) -> list[SealedCheckpoint]:
+def _names(folder: str, outbox: Outbox) -> list[str]:
     try:
-        return store.sealed()
-    except OSError as error:
+        return CheckpointStore(folder).names()
+    except (OSError, StablesweepError) as error:
         outbox.send(
-            [Remark(text=f"{store.where}: checkpoints cannot be read ({one_line(error)}); the pack starts over.")]
+            [Remark(text=f"{shown(folder)}: checkpoints cannot be read ({one_line(error)}); the pack starts over.")]
         )
         return []
 
 
 def _loaded(
-    job: PackJob, ranks: Ranks, data: Dataset | None, store: CheckpointStore, checkpoint: SealedCheckpoint
+    job: PackJob, ranks: Ranks, data: Dataset | None, folder: str, checkpoint: str
 ) -> tuple[AnyPack | None, str | None]:
     """The pack with the state of a checkpoint, or why it cannot be used."""
     try:
-        state = store.read(checkpoint, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+        read = CheckpointStore(folder).read
+        state = read(checkpoint, lambda file: torch.load(file, map_location="cpu", weights_only=True))
         pack = _build(job, ranks, data)
         pack.load_state_dict(state)
     except Exception as error:  # whatever a state of another version makes torch raise
-        if is_out_of_memory(error):
+        if is_the_processes(error):
             raise
-        return None, f"{store.where}: the checkpoint {checkpoint.name} cannot be used ({one_line(error)})"
+        return None, f"{shown(folder)}: the checkpoint {checkpoint} cannot be used ({one_line(error)})"
     return pack, None
 
 
@@ -306,12 +307,12 @@ def _save(job: PackJob, pack: AnyPack, ranks: Ranks, outbox: Outbox) -> float:
     state = pack.state_dict()
     if ranks.rank == 0:
         keys = tuple(member.key for member in job.members)
-        store = CheckpointStore(in_storage(job.storage, job.name))
+        folder = in_storage(job.storage, job.name)
         try:
+            store = CheckpointStore(folder)
             store.save(lambda file: torch.save(state, file), epoch=pack.epoch, step=pack.step, keys=keys)
-        except OSError as error:
-            # What is trained is not lost with it: the pack goes on, and the next checkpoint may fit.
-            outbox.send(
-                [Remark(text=f"{store.where}: a checkpoint cannot be written ({one_line(error)}); training goes on.")]
-            )
+        except (OSError, StablesweepError) as error:
+            # What is trained is not lost with it: the pack goes on, and the next checkpoint may be written.
+            why = f"a checkpoint cannot be written ({one_line(error)}); training goes on"
+            outbox.send([Remark(text=f"{shown(folder)}: {why}.")])
     return time.monotonic() - began

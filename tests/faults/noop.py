@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import stablesweep as ss
 
-PAUSE_S = 0.5
+PAUSE_S = 1.0
 """Of an epoch of all members together."""
 
 

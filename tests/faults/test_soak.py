@@ -1,6 +1,6 @@
 """Two thousand trials that train nothing through the real path, while workers die at random.
 
-Slow: about two minutes, most of them starts of processes: eight packs, and one more start for each death.
+Slow: some three minutes, most of them starts of processes: five packs, and one more start for each death.
 """
 
 import os
@@ -30,10 +30,12 @@ from tests.support import start_command
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 
 TRIALS = 2000
-EPOCHS = 12
-KILLS = 5
+EPOCHS = 6
+KILLS = 4
+PACKS = 5
 MOST_GROWTH_MB = 60.0
-"""Of the driver, in which the recorder's threads run, from a quarter of the trials to the end. All results together take a fraction."""
+"""Of the driver, in which the recorder's threads run, from the first pack's results to those before the last. All results together take a
+fraction."""
 STUDY: dict[str, Any] = {
     "name": "soak",
     "imports": ["noop"],
@@ -41,7 +43,7 @@ STUDY: dict[str, Any] = {
     "arms": ["none/none"],
     "space": {"lr": {"log_uniform": [1e-3, 1.0]}},
     "phases": {"stability": {"draws": TRIALS, "epochs": EPOCHS}},
-    "pack": {"size": TRIALS // 8, "checkpoint_every_s": 0, "max_failures": KILLS},
+    "pack": {"size": TRIALS // PACKS, "checkpoint_every_s": 0, "max_failures": KILLS},
 }
 
 
@@ -74,7 +76,7 @@ def watch(process: subprocess.Popen[bytes], home: Home, log: Path) -> tuple[int,
                     os.kill(victim, signal.SIGKILL)
                     killed += 1
                 next_kill = time.monotonic() + chance.uniform(2, 10)
-        time.sleep(0.5)
+        time.sleep(2)
     assert process.returncode == 0, log.read_text()
     return killed, held
 
@@ -103,6 +105,7 @@ def test_two_thousand_trials_none_lost_none_twice(tmp_path: Path) -> None:
     )
     assert sorted(run.data.tags[tags.KEY] for run in runs) == results.trials["key"].to_pylist()
 
-    early = statistics.median(mb for done, mb in held if TRIALS // 4 <= done < TRIALS // 2)
-    late = statistics.median(mb for done, mb in held[-10:] if done > TRIALS // 2)
-    assert late - early < MOST_GROWTH_MB, held
+    # Before the first results all is still being imported, and after the last ones comes the report.
+    levels = sorted({done for done, _ in held if 0 < done < TRIALS})
+    medians = {level: statistics.median(mb for done, mb in held if done == level) for level in levels}
+    assert medians[levels[-1]] - medians[levels[0]] < MOST_GROWTH_MB, medians

@@ -93,7 +93,7 @@ def test_any_state_is_taken_up_or_refused(job: PackJob) -> None:
     for number in range(ROUNDS):
         state = good if number == 0 else spoiled(good, chance)
         store.save(lambda file, state=state: torch.save(state, file), epoch=number, step=0, keys=("a", "b"))  # type: ignore[misc]
-        found, problem = worker._loaded(job, Ranks(), data, store, store.sealed()[0])
+        found, problem = worker._loaded(job, Ranks(), data, f"{job.storage}/pack", store.names()[0])
         assert (found is None) == (problem is not None)
         if number == 0:
             assert problem is None
@@ -111,7 +111,9 @@ def test_no_code_is_read(job: PackJob, tmp_path: Path) -> None:
 
     store = CheckpointStore(f"{job.storage}/pack")
     store.save(lambda file: torch.save({"format": 2, "asked": Planted()}, file), epoch=1, step=0, keys=("a", "b"))
-    found, problem = worker._loaded(job, Ranks(), load_dataset("digits", image_size=16), store, store.sealed()[0])
+    found, problem = worker._loaded(
+        job, Ranks(), load_dataset("digits", image_size=16), f"{job.storage}/pack", store.names()[0]
+    )
     assert found is None
     assert problem is not None
     assert "cannot be used" in problem

@@ -27,6 +27,7 @@ from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
 
 KEYS = ("a", "b")
+SEAL_OF_NUMBERS = b'{"sha256": "", "bytes": 1, "epoch": 1, "step": 1, "keys": [{}, 3]}'
 
 
 def save(store: CheckpointStore, content: bytes, epoch: int, step: int = 0) -> None:
@@ -34,7 +35,7 @@ def save(store: CheckpointStore, content: bytes, epoch: int, step: int = 0) -> N
 
 
 def contents(store: CheckpointStore) -> list[bytes]:
-    return [store.read(checkpoint, lambda file: file.read()) for checkpoint in store.sealed()]
+    return [store.read(name, lambda file: file.read()) for name in store.names()]
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +74,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_the_two_newest_are_kept_and_read_back(place: str) -> None:
     store = CheckpointStore(in_storage(place, "pack"))
-    assert store.sealed() == []
+    assert store.names() == []
     for epoch, step in ((0, 9), (0, 10), (9, 0), (10, 0)):
         save(store, f"{epoch} {step}".encode(), epoch, step)
     assert contents(store) == [b"10 0", b"9 0"]
-    assert [(one.seal.epoch, one.seal.step, one.seal.keys) for one in store.sealed()] == [(10, 0, KEYS), (9, 0, KEYS)]
+    seals = [store.seal(name) for name in store.names()]
+    assert [(seal.epoch, seal.step, seal.keys) for seal in seals] == [(10, 0, KEYS), (9, 0, KEYS)]
     assert [name for name, _ in packs_in(place)] == ["pack"]
     store.delete()
-    assert store.sealed() == []
+    assert store.names() == []
     assert list(packs_in(place)) == []
 
 
@@ -88,7 +90,7 @@ def test_a_state_of_tensors_goes_through_any_file_system(place: str) -> None:
     state: dict[str, Any] = {"members": {"a": {"weight": torch.arange(300_000.0), "history": [1, 2.5, "x", None]}}}
     store = CheckpointStore(in_storage(place, "tensors"))
     store.save(lambda file: torch.save(state, file), epoch=1, step=2, keys=KEYS)
-    read = store.read(store.sealed()[0], lambda file: torch.load(file, weights_only=True))
+    read = store.read(store.names()[0], lambda file: torch.load(file, weights_only=True))
     assert torch.equal(read["members"]["a"]["weight"], state["members"]["a"]["weight"])
     assert read["members"]["a"]["history"] == [1, 2.5, "x", None]
 
@@ -105,7 +107,7 @@ def test_no_damage_goes_unseen_and_the_one_before_is_still_read(
     save(store, newest, 2)
     file = max((folder / "pack").glob("*.pt"))
     file.write_bytes(damaged(newest, damage, chance))
-    first, second = store.sealed()
+    first, second = store.names()
     with pytest.raises(DamagedCheckpoint, match=file.name):
         store.read(first, lambda stream: stream.read())
     assert store.read(second, lambda stream: stream.read()) == good
@@ -127,15 +129,23 @@ def damaged(content: bytes, how: str, chance: random.Random) -> bytes:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
-    st.binary(max_size=300) | st.text(max_size=100).map(str.encode) | st.just(b'{"keys": 3}') | st.just(b"[" * 100_000)
+    st.binary(max_size=300)
+    | st.text(max_size=100).map(str.encode)
+    | st.just(b'{"keys": 3}')
+    | st.just(SEAL_OF_NUMBERS)
+    | st.just(b"[" * 100_000)
 )
-def test_a_seal_that_makes_no_sense_is_no_seal(tmp_path_factory: pytest.TempPathFactory, seal: bytes) -> None:
+def test_a_seal_that_makes_no_sense_is_damage(tmp_path_factory: pytest.TempPathFactory, seal: bytes) -> None:
     folder = tmp_path_factory.mktemp("seals")
-    store = CheckpointStore(str(folder))
+    store = CheckpointStore(str(folder / "pack"))
     save(store, b"good", 1)
     save(store, b"newest", 2)
-    max(folder.glob("*.json")).write_bytes(seal)
-    assert contents(store) == [b"good"]
+    max((folder / "pack").glob("*.json")).write_bytes(seal)
+    newest, before = store.names()
+    with pytest.raises(DamagedCheckpoint, match=newest):
+        store.read(newest, lambda file: file.read())
+    assert store.read(before, lambda file: file.read()) == b"good"
+    assert [(name, one.epoch) for name, one in packs_in(str(folder))] == [("pack", 1)]
 
 
 def test_what_was_cut_off_while_it_was_written_does_not_count_and_goes(tmp_path: Path) -> None:
@@ -147,7 +157,7 @@ def test_what_was_cut_off_while_it_was_written_does_not_count_and_goes(tmp_path:
     assert len(list(tmp_path.glob("*.pt"))) == 2
     (tmp_path / max(tmp_path.glob("*.pt"))).unlink()
     with pytest.raises(DamagedCheckpoint, match="missing"):
-        store.read(store.sealed()[0], lambda file: file.read())
+        store.read(store.names()[0], lambda file: file.read())
 
 
 def test_a_write_that_fails_leaves_those_before(tmp_path: Path) -> None:
@@ -173,12 +183,14 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path
     assert len(list((small_disk / "pack").iterdir())) == 2
 
 
-def test_one_of_no_use_makes_room(tmp_path: Path) -> None:
+def test_what_was_written_last_counts_however_far_others_had_come(tmp_path: Path) -> None:
     store = CheckpointStore(str(tmp_path))
+    for epoch in (8, 9):
+        save(store, b"of another study, or damaged", epoch)
     save(store, b"1", 1)
+    assert contents(store)[0] == b"1"
     save(store, b"2", 2)
-    store.discard(store.sealed()[0])
-    assert contents(store) == [b"1"]
+    assert contents(store) == [b"2", b"1"]
 
 
 @pytest.mark.parametrize("where", ["relative/folder", "nowhere://x", "s3://", "", "s3://b/p?colour=red"])

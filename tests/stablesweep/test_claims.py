@@ -28,7 +28,7 @@ from stablesweep.home import Home
 from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message
-from stablesweep.owner import LockOwner, utc_now
+from stablesweep.owner import LockOwner, process_namespace, utc_now
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from tests.mlflow_server import Server, story
@@ -155,8 +155,16 @@ class Box:
         pass
 
 
-def anothers(*, host: str = "node-3", pid: int = 71, age: float = 0.0, home: str = "/data/home/studies/small") -> Claim:
-    owner = LockOwner(host=host, pid=pid, since=utc_now(), job="raysubmit_7")
+def anothers(
+    *,
+    host: str = "node-3",
+    pid: int = 71,
+    age: float = 0.0,
+    home: str = "/data/home/studies/small",
+    namespace: str = "",
+    instance: str = "",
+) -> Claim:
+    owner = LockOwner(host=host, pid=pid, since=utc_now(), job="raysubmit_7", namespace=namespace, instance=instance)
     return Claim(owner=owner, home=home, beat=time.time() - age)
 
 
@@ -199,7 +207,8 @@ def test_a_claim_that_was_not_renewed_is_taken_over(store: Store) -> None:
 
 def test_a_living_process_of_another_home_is_waited_for_and_a_dead_one_is_not(store: Store) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        store.leave(anothers(host=socket.gethostname(), pid=process.pid).as_text())
+        left = anothers(host=socket.gethostname(), pid=process.pid, namespace=process_namespace())
+        store.leave(left.as_text())
         with pytest.raises(HomeBusy, match=f"process {process.pid} on"):
             store.publisher().connect(store.record)
         process.kill()
@@ -207,9 +216,48 @@ def test_a_living_process_of_another_home_is_waited_for_and_a_dead_one_is_not(st
 
 
 def test_the_lock_decides_within_a_home(store: Store) -> None:
-    store.leave(anothers(host=socket.gethostname(), pid=os.getppid(), home=str(store.folder)).as_text())
+    here = LockOwner.this_process()
+    left = anothers(host=here.host, pid=os.getppid(), home=str(store.folder), namespace=here.namespace)
+    store.leave(left.as_text())
     store.publisher().connect(store.record)
     assert claim_there(store.client, "small").owner.pid == os.getpid()
+
+
+def test_a_container_of_the_same_name_is_another_machine(store: Store) -> None:
+    """Neither its process ids nor its paths mean the same here; its claim is young."""
+    here = LockOwner.this_process()
+    assert here.namespace
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    for pid in (here.pid, dead.pid):
+        left = anothers(host=here.host, pid=pid, home=str(store.folder), namespace="another", instance="another")
+        store.leave(left.as_text())
+        with pytest.raises(HomeBusy, match=rf"process {pid} on {here.host} .* in {store.folder}, is running"):
+            store.publisher().connect(store.record)
+        assert store.there() == left.as_text()
+
+
+def test_whose_process_id_is_ours_now_has_died(store: Store) -> None:
+    here = LockOwner.this_process()
+    store.leave(anothers(host=here.host, pid=here.pid, namespace=here.namespace, instance="another").as_text())
+    store.publisher().connect(store.record)
+    assert claim_there(store.client, "small").owner.instance == here.instance
+
+
+def test_a_process_knows_its_own_claim_by_its_instance(store: Store) -> None:
+    store.leave(anothers(instance=LockOwner.this_process().instance).as_text())
+    store.publisher().connect(store.record)
+    assert claim_there(store.client, "small").home == str(store.folder)
+
+
+def test_a_claim_of_an_earlier_version_is_read(store: Store) -> None:
+    fields = json.loads(anothers().as_text())
+    del fields["namespace"], fields["instance"]
+    assert Claim.from_text(json.dumps(fields)) == replace(anothers(), beat=fields["beat"])
+    # On a host of the same name it cannot be known whether its process runs.
+    store.leave(json.dumps({**fields, "host": socket.gethostname(), "pid": os.getpid()}))
+    with pytest.raises(HomeBusy, match="is running this study"):
+        store.publisher().connect(store.record)
 
 
 def test_what_a_claim_says_cannot_write_to_the_terminal(store: Store) -> None:

@@ -20,6 +20,7 @@ from stablesweep.home import Home
 from stablesweep.ledger import read_ledger, write_ledger
 from stablesweep.record import Record
 from stablesweep.trials import plan_trials
+from tests.faults.full_disk import files_in, fill, small_disk
 from tests.mlflow_server import story
 from tests.stablesweep.test_reading_commands import published
 from tests.support import small_study
@@ -208,6 +209,21 @@ def test_a_record_of_an_earlier_version_has_no_seals_and_is_read(tmp_path: Path)
     assert (record.trials(), record.epochs([trials[0].key])) == expected
     record.apply(story(trials[1], 2, "completed"))
     assert [state.status for state in record.trials()] == ["completed", "completed"]
+
+
+@pytest.mark.faults
+def test_a_record_without_room_or_permission_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", 1) as disk:
+        filler = fill(disk)
+        with pytest.raises(StablesweepError, match=r"record\.db: .*full.*; make room on its disk") as error:
+            Record(disk / "record.db")
+        assert "move it away" not in str(error.value)
+        assert files_in(disk) == {filler.name}
+        filler.unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(StablesweepError, match=r"record\.db: .*; make room.* readable and writable") as error:
+            Record(disk / "record.db")
+        assert "move it away" not in str(error.value)
 
 
 def test_a_damaged_ledger_in_mlflow_ends_a_report_with_a_sentence(home: Home) -> None:

@@ -1,11 +1,13 @@
 """What a user reads when a job server is away, is another server, or refuses; and what the cluster's checks say."""
 
 import json
+import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -13,12 +15,14 @@ from click.testing import CliRunner
 from stablesweep.cli import main
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
+from stablesweep.study_file import load_study
 from stablesweep.submission import checks, client
 from stablesweep.submission.asking import JobServerError, Unreachable
 from stablesweep.submission.checks import ChecksFailed, parse_findings, refuse_if_wrong, render_findings
 from stablesweep.submission.client import Job, JobServer, connect, server_address
 from stablesweep.submission.follow import Follower, describe_end
 from stablesweep.submission.job_file import JobFile, job_file, keep_job, kept_job
+from stablesweep.submission.submit import Request, refuse_secrets, submit_study
 from tests.ray_cluster import free_port
 
 TOKEN = "5ec2e7" * 10 + "abcd"
@@ -133,6 +137,115 @@ def test_submit_says_what_is_wrong_in_one_sentence(tmp_path: Path, monkeypatch: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.yaml", "wrong.yaml"]
 
 
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "s3://me:hunter2@lab/x",
+        "abfss://:hunter2@account.dfs.core.windows.net/x",
+        "s3://me:hunter2/more@lab/x",
+        "s3://lab/x?endpoint_override=http://me:hunter2@minio",
+    ],
+)
+def test_a_storage_with_a_password_is_refused_without_showing_it(storage: str) -> None:
+    with pytest.raises(StablesweepError, match="it holds a password") as refused:
+        refuse_secrets(storage)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "abfss://container@account.dfs.core.windows.net/x",
+        "gs://anonymous@bucket/x",
+        "hdfs://namenode:8020/user/me@lab",
+        "s3://lab/x?endpoint_override=minio:9000",
+        "/data/me:you@lab",
+        None,
+    ],
+)
+def test_a_storage_without_a_password(storage: str | None) -> None:
+    refuse_secrets(storage)
+
+
+def asked(**options: Any) -> Request:
+    return Request(study=load_study("quickstart"), source="quickstart", check=False, **options)
+
+
+class Sent(JobServer):
+    """A job server that notes what it is sent, and what was kept by then, and gives one answer."""
+
+    def __init__(self, home: Home, answer: JobServerError | None = None) -> None:
+        self.address = "http://head:8265"
+        self.jobs_sent: list[tuple[str, str, Mapping[str, Any], Mapping[str, str]]] = []
+        self.kept: list[JobFile | None] = []
+        self._home, self._answer = home, answer
+
+    def submit(
+        self, submission_id: str, entrypoint: str, runtime_env: Mapping[str, Any], metadata: Mapping[str, str]
+    ) -> None:
+        self.jobs_sent.append((submission_id, entrypoint, runtime_env, metadata))
+        self.kept.append(kept_job(self._home, "quickstart"))
+        if self._answer is not None:
+            raise self._answer
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"home": "mine"}, "--home mine: .* which Ray deletes; give an absolute folder, or one that begins with ~."),
+        ({"home": "s3://lab/x"}, "--home s3://lab/x: .*; give an absolute folder"),
+        (
+            {"storage": "./x"},
+            r"--storage \./x: .* which Ray deletes; give an absolute folder that all nodes see, or a URI",
+        ),
+    ],
+)
+def test_a_place_in_the_folder_that_ray_deletes_is_refused(
+    tmp_path: Path, options: dict[str, str], sentence: str
+) -> None:
+    home = Home.at(tmp_path)
+    server = Sent(home)
+    with pytest.raises(StablesweepError, match=sentence):
+        submit_study(asked(**options), server, {}, home, print)
+    assert server.jobs_sent == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("home", "storage"), [("/shared/home", "/shared/x"), ("~/home", "~/x"), ("~", "s3://lab/x?region=y")]
+)
+def test_a_place_that_outlasts_the_job_is_sent_as_it_is(tmp_path: Path, home: str, storage: str) -> None:
+    server = Sent(Home.at(tmp_path))
+    submit_study(asked(home=home, storage=storage), server, {}, Home.at(tmp_path), print)
+    ((_, entrypoint, _, metadata),) = server.jobs_sent
+    assert shlex.split(entrypoint)[-4:] == ["--home", home, "--storage", storage]
+    assert metadata["stablesweep.home"] == home
+
+
+def test_a_home_by_variable_is_kept_with_the_job(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    server = Sent(home)
+    variables = {"STABLESWEEP_HOME": "/by/variable"}
+    submit_study(asked(), server, variables, home, print)
+    submit_study(asked(home="/by/option"), server, variables, home, print)
+    assert [sent[3]["stablesweep.home"] for sent in server.jobs_sent] == ["/by/variable", "/by/option"]
+
+
+def test_a_job_is_kept_before_it_is_sent_and_named_where_the_answer_is_lost(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    server = Sent(home, Unreachable("http://head:8265: no answer."))
+    with pytest.raises(Unreachable) as lost:
+        submit_study(asked(), server, {}, home, print)
+    ((submission_id, *_),) = server.jobs_sent
+    (kept,) = server.kept
+    assert kept is not None
+    assert kept.submission_id == submission_id
+    assert str(lost.value) == (
+        f"{submission_id}: this job may have been started, see "
+        "`stablesweep status quickstart --address http://head:8265`: http://head:8265: no answer."
+    )
+
+
 def test_a_job_that_is_not_known(tmp_path: Path) -> None:
     for command in ("logs", "stop"):
         result = CliRunner().invoke(main, [command, "mine", "--home", str(tmp_path)])
@@ -161,7 +274,10 @@ def test_the_default_home_of_a_job_outlasts_its_working_directory(
     assert Home.at().path == tmp_path / "stablesweep-home"
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"job_submission_id": "raysubmit_1"}}')
     assert Home.at().path == tmp_path / "me/stablesweep-home"
-    assert Home.at("here").path == tmp_path / "here"
+    assert Home.at("here").path == tmp_path / "me/here"
+    assert Home.at(tmp_path / "here").path == tmp_path / "here"
+    monkeypatch.setenv("STABLESWEEP_HOME", "by/variable")
+    assert Home.at().path == tmp_path / "me/by/variable"
     monkeypatch.setenv("STABLESWEEP_HOME", "/shared/home")
     assert Home.at().path == Path("/shared/home")
 

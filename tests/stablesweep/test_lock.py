@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import yaml
 from stablesweep.errors import HomeBusy, StablesweepError
 from stablesweep.home import Home, StudyFolder, is_locked, lock_owner, locked
 from stablesweep.owner import RAY_JOB_VARIABLE, TIME_FORMAT, LockOwner
+from tests.faults.full_disk import fill, small_disk
 from tests.support import SMALL
 
 HOLD = """
@@ -54,7 +56,10 @@ def test_the_second_run_names_the_first(tmp_path: Path) -> None:
         assert owner is not None
         command = [sys.executable, "-m", "stablesweep", "run", str(study), "--home", str(home)]
         second = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-    assert owner == LockOwner(host=socket.gethostname(), pid=first.pid, since=owner.since, job=None)
+    here = LockOwner.this_process()
+    assert owner == replace(here, pid=first.pid, since=owner.since, instance=owner.instance)
+    assert len(owner.instance) == 32
+    assert owner.instance != here.instance == LockOwner.this_process().instance
     assert (
         abs(datetime.now(UTC) - datetime.strptime(owner.since, TIME_FORMAT).replace(tzinfo=UTC)).total_seconds() < 600
     )
@@ -139,3 +144,23 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
     folder = StudyFolder(tmp_path / "small")
     with pytest.raises(StablesweepError, match=r"run\.lock: cannot be locked \(No locks available\)"), locked(folder):
         pass
+
+
+def test_a_line_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "small")
+    with holder(folder):
+        folder.lock.write_text('{"host": "a", "pid": 7, "since": "2026-11-21T14:05:09Z", "job": null}')
+        assert lock_owner(folder) == LockOwner(host="a", pid=7, since="2026-11-21T14:05:09Z", job=None)
+
+
+@pytest.mark.faults
+def test_on_a_full_disk_the_lock_holds_without_its_line(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small-disk", 1) as disk:
+        folder = StudyFolder(disk / "small")
+        fill(disk)
+        with locked(folder):
+            assert folder.lock.read_text() == ""
+            assert is_locked(folder)
+            with pytest.raises(HomeBusy, match="another process is running this study"), locked(folder):
+                pass
+        assert not is_locked(folder)

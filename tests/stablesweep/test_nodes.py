@@ -78,6 +78,31 @@ def test_a_storage_with_a_password_is_shown_without() -> None:
     assert [finding.found for finding in seen if "secret" in finding.found] == []
 
 
+def test_a_driver_that_trains_nothing_needs_only_the_same_ray_and_stablesweep() -> None:
+    node = replace(SAME, versions={**OWN.versions, "ray": "2.50.0"})
+    head = replace(OWN, versions={**node.versions, "torch": "none"})
+    other = replace(node, name="10.0.0.3", versions={**node.versions, "torch": "2.14.0"})
+    older = replace(node, name="10.0.0.4", versions={**node.versions, "ray": "2.49.0"})
+
+    def found(*others: NodeView, trains: bool) -> tuple[bool | None, str]:
+        _, versions = compare(head, others, {}, dataset="", storage="", trains=trains)
+        return versions.ok, versions.found
+
+    assert found(node, node, trains=False) == (
+        True,
+        "python 3.11.7, torch 2.15.0, stablesweep 0.1.0, ray 2.50.0 on all",
+    )
+    assert found(node, trains=True)[0] is False
+    wrong, said = found(node, other, trains=False)
+    assert wrong is False
+    assert said.startswith("10.0.0.2 has python 3.11.7, torch 2.15.0")
+    assert said.endswith("on 10.0.0.3 (torch 2.14.0)")
+    assert found(older, older, trains=False) == (
+        False,
+        "the driver has stablesweep 0.1.0, ray 2.50.0, but there are other versions on 10.0.0.4 (ray 2.49.0)",
+    )
+
+
 views = st.builds(
     NodeView,
     name=st.text(min_size=1),

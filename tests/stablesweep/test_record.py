@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stablesweep.errors import StablesweepError
-from stablesweep.messages import EpochDone, TrialEnded, TrialStarted
+from stablesweep.messages import EpochDone, SampleSkipped, TrialEnded, TrialStarted
 from stablesweep.record import Record
 
 
@@ -104,6 +104,35 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StablesweepError, match="move it away") as error:
         Record(path)
     assert str(path) in str(error.value)
+
+
+def test_a_negative_zero_is_no_damage(record: Record) -> None:
+    zero = EpochDone(key="a", epoch=1, train_loss=-0.0, error=-0.0, lr=-0.0, seconds=-0.0)
+    end = TrialEnded(key="a", status="completed", error=-0.0, best_error=-0.0, epochs_done=1, seconds=-0.0)
+    record.apply([started("a"), zero, end])
+    record.close()
+    again = Record(record.path)
+    (state,) = again.trials()
+    assert (state.status, state.error, state.best_error, state.seconds) == ("completed", 0.0, 0.0, 0.0)
+    (row,) = again.epochs(["a"])
+    assert (row.train_loss, row.error, row.lr, row.seconds) == (0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("text", ["x\ud800y", "x\x00y", "x\x1by", "x\u202ey"])
+def test_a_text_that_no_file_can_hold_or_a_terminal_obeys(record: Record, text: str) -> None:
+    end = TrialEnded(key="a", status="failed", reason=f"ValueError: {text}")
+    record.apply([started("a"), end, SampleSkipped(problem=f"{text}.png: cannot be decoded")])
+    record.close()
+    again = Record(record.path)
+    assert [state.reason for state in again.trials()] == ["ValueError: x\ufffdy"]
+    assert again.skipped_samples() == ["x\ufffdy.png: cannot be decoded"]
+
+
+def test_a_file_that_cannot_be_opened_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    (tmp_path / "record.db").mkdir()
+    with pytest.raises(StablesweepError, match=r"record\.db: .*unable to open database file.*make room") as error:
+        Record(tmp_path / "record.db")
+    assert "move it away" not in str(error.value)
 
 
 def test_the_file_is_plain_sqlite(record: Record) -> None:

@@ -2,18 +2,23 @@
 
 import fcntl
 import json
+import shlex
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from stablesweep.cli import main
 from stablesweep.home import Home, is_locked
+from stablesweep.submission.client import Job, JobServer
+from stablesweep.submission.stop import stop_job
 
 # What a run does, without the training: it holds the lock, and stops some time after it was asked to.
 RUN = """
@@ -75,6 +80,11 @@ def test_now_does_not_wait(tmp_path: Path) -> None:
         ("-1", "does not say which process"),
         ("{}", "does not say which process"),
         (json.dumps({"host": "another-host", "pid": 17}), "runs on another-host; stop it there"),
+        (
+            json.dumps({"host": socket.gethostname(), "pid": 4194304, "namespace": "x"}),
+            "in another container; stop it there",
+        ),
+        (json.dumps({"host": socket.gethostname(), "pid": 4194304}), "cannot be asked to stop (No such process)"),
         ("4194304", "cannot be asked to stop (No such process)"),
     ],
 )
@@ -90,3 +100,48 @@ def test_a_lock_that_names_no_process_of_this_machine(tmp_path: Path, lock: str,
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert str(folder.lock) in result.stderr
+
+
+class Asked(JobServer):
+    """A job server whose study ends as soon as a job has asked it to; notes the command of that job."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+
+    def submit(
+        self, submission_id: str, entrypoint: str, runtime_env: Mapping[str, Any], metadata: Mapping[str, str]
+    ) -> None:
+        self.commands.append(shlex.split(entrypoint))
+
+    def job(self, submission_id: str) -> Job:
+        return study_job("SUCCEEDED", {}, {})
+
+
+def study_job(status: str, metadata: Mapping[str, str], variables: Mapping[str, str]) -> Job:
+    return Job(
+        submission_id="x",
+        status=status,
+        message="",
+        exit_code=None,
+        submitted_ms=0,
+        metadata={"stablesweep.study": "mine", **metadata},
+        runtime_env={"env_vars": variables} if variables else {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "variables", "options"),
+    [
+        ({}, {}, []),
+        ({}, {"MLFLOW_TRACKING_URI": "http://tracking:5000"}, []),
+        ({}, {"STABLESWEEP_HOME": "/by/variable"}, ["--home", "/by/variable"]),
+        ({"stablesweep.home": "/kept"}, {"STABLESWEEP_HOME": "/by/variable"}, ["--home", "/kept"]),
+    ],
+)
+def test_the_job_that_asks_looks_in_the_home_of_the_study(
+    monkeypatch: pytest.MonkeyPatch, metadata: dict[str, str], variables: dict[str, str], options: list[str]
+) -> None:
+    monkeypatch.setattr("stablesweep.submission.stop.POLL_S", 0.0)
+    server = Asked()
+    assert stop_job(server, study_job("RUNNING", metadata, variables), print).ended
+    assert server.commands == [["python", "-m", "stablesweep", "stop", "mine", *options]]

@@ -95,6 +95,33 @@ def test_links_that_point_outside_are_left_out(folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (".env", rules.HIDDEN),
+        (".git/config", rules.HIDDEN),
+        ("env/lib/x.py", rules.VIRTUAL_ENVIRONMENT),
+        ("my-home/report.html", rules.HOME),
+        ("mlflow.db", rules.TRACKING),
+        ("weights.pt", rules.DATA),
+        ("scratch/notes.txt", rules.IGNORED),
+        ("package/tmp.txt", rules.IGNORED),
+        ("package/labels.csv", None),
+    ],
+)
+def test_a_link_does_not_send_what_is_left_out_itself(folder: Path, target: str, reason: str | None) -> None:
+    write(folder / target)
+    write(folder / "env/pyvenv.cfg")
+    write(folder / "my-home/studies/s/ledger.parquet")
+    write(folder / ".gitignore", "scratch/\n")
+    write(folder / "package/.gitignore", "tmp.*\n")
+    write(folder / "links/.gitignore", "labels.csv\n")
+    (folder / "links/settings.txt").symlink_to(folder / target)
+    (folder / "links/again.txt").symlink_to("settings.txt")
+    reasons = {str(piece.path): piece.left_out for piece in choose_files(folder).pieces}
+    assert [reasons["links/settings.txt"], reasons["links/again.txt"]] == [reason, reason]
+
+
 def test_include_sends_what_a_rule_leaves_out_and_the_study_always_goes(folder: Path) -> None:
     write(folder / "weights/base.pt")
     write(folder / "weights/other.pt")

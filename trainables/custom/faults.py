@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from trainables.text import one_line
+from trainables.text import one_line, printable
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def _by_signal(request: SystemExit) -> bool:
 
 def reason_of(error: Exception) -> str:
     """Why a member failed, one line."""
-    return str(error) if isinstance(error, TrainableFault) else one_line(error)
+    return printable(str(error)) if isinstance(error, TrainableFault) else one_line(error)
 
 
 def close(iterator: Iterator[Any] | None) -> None:

@@ -12,7 +12,7 @@ from stablesweep.submission.client import Job, JobServer
 STUDY = "stablesweep.study"
 """Key of a job's metadata: the name of its study."""
 HOME = "stablesweep.home"
-"""Key of a job's metadata: the ``--home`` that it was given; absent if none."""
+"""Key of a job's metadata: the home that it was given, by ``--home`` or ``$STABLESWEEP_HOME``; absent if none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -79,10 +79,30 @@ def reason_for_folder(path: Path, ignored: Sequence[Ignored], dataset: Path | No
 def reason_for_file(entry: "os.DirEntry[str]", root: Path, ignored: Sequence[Ignored]) -> str | None:
     """Why a file, or a link to one, is left out; None if it is not."""
     path = Path(entry.path)
+    why = _reason_for_name(path, ignored)
+    if why is not None or not entry.is_symlink():
+        return why
+    target = path.resolve()
+    return _reason_for_target(target, root, ignored) if target.is_relative_to(root) else OUTSIDE
+
+
+def _reason_for_target(target: Path, root: Path, ignored: Sequence[Ignored]) -> str | None:
+    """Why what a link leads to is left out: by another name it is sent no more than by its own."""
+    # Of the link's ignore files only those above the working directory hold for its target in any case.
+    here, folder = [one for one in ignored if not one.folder.is_relative_to(root)], root
+    for part in target.relative_to(root).parts[:-1]:
+        here += ignored_in(folder)
+        folder = folder / part
+        # A link into the dataset is a choice of a few of its files, and shows nothing that is kept back.
+        why = reason_for_folder(folder, here, None)
+        if why is not None:
+            return why
+    return _reason_for_name(target, [*here, *ignored_in(folder)])
+
+
+def _reason_for_name(path: Path, ignored: Sequence[Ignored]) -> str | None:
     if path.name.startswith("."):
         return HIDDEN
-    if entry.is_symlink() and not path.resolve().is_relative_to(root):
-        return OUTSIDE
     if path.name.startswith("mlflow.db"):
         return TRACKING
     if path.suffix.lower() in DATA_SUFFIXES:

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from stablesweep.errors import StablesweepError
-from stablesweep.home import Home, StudyFolder, is_locked
+from stablesweep.home import HOME_VARIABLE, Home, StudyFolder, is_locked
+from stablesweep.owner import process_namespace
 from stablesweep.submission.client import Job, JobServer
 from stablesweep.submission.follow import POLL_S
 from stablesweep.submission.job_file import HOME, STUDY
 
-CLEAN_STOP_S = 120.0
-"""How long a job may take to stop after a checkpoint, before it is ended at once."""
+CLEAN_STOP_S = 300.0
+"""How long a job may take to stop after a checkpoint, before it is ended at once.
+
+It counts from the submission of the job that asks it, which Ray has to prepare first.
+"""
 
 
 def stop_here(home: Home, study: str, *, now: bool = False) -> bool:
@@ -59,6 +63,8 @@ def _owner(folder: StudyFolder) -> int:
     try:
         said = json.loads(folder.lock.read_text(encoding="utf-8"))
         host, pid = (said["host"], said["pid"]) if isinstance(said, dict) else (socket.gethostname(), said)
+        # Earlier versions did not write it.
+        elsewhere = isinstance(said, dict) and said.get("namespace", process_namespace()) != process_namespace()
         if int(pid) < 2:
             # 0 and negative numbers would mean whole groups of processes.
             raise ValueError(f"process {pid}")
@@ -68,6 +74,8 @@ def _owner(folder: StudyFolder) -> int:
         ) from error
     if host != socket.gethostname():
         raise StablesweepError(f"{folder.lock}: the study runs on {host}; stop it there.")
+    if elsewhere:
+        raise StablesweepError(f"{folder.lock}: the study runs on {host} in another container; stop it there.")
     return int(pid)
 
 
@@ -101,7 +109,7 @@ def stop_job(server: JobServer, job: Job, say: Callable[[str], None], *, now: bo
 
 def _stop_cleanly(server: JobServer, job: Job) -> Job:
     """Ask on the head, by a job of its own: Ray's own stop gives a process 3 s, less than a checkpoint takes."""
-    study, home = job.metadata[STUDY], job.metadata.get(HOME)
+    study, home = job.metadata[STUDY], _home_of(job)
     words = ["python", "-m", "stablesweep", "stop", study, *(["--home", home] if home else [])]
     asking = f"stablesweep-stop-{study}-{secrets.token_hex(4)}"
     files = {part: job.runtime_env[part] for part in ("working_dir", "py_modules") if part in job.runtime_env}
@@ -114,3 +122,8 @@ def _stop_cleanly(server: JobServer, job: Job) -> Job:
         if job.ended or server.job(asking).status == "FAILED":
             break
     return job
+
+
+def _home_of(job: Job) -> str | None:
+    """The home that a job was given, by an option or a variable; None if it took the default one."""
+    return job.metadata.get(HOME) or (job.runtime_env.get("env_vars") or {}).get(HOME_VARIABLE)

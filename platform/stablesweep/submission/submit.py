@@ -1,5 +1,6 @@
 """Submitting a study: validated here, checked there, sent as it was said, and kept so that it is found again."""
 
+import re
 import secrets
 import shlex
 import tempfile
@@ -12,9 +13,10 @@ from pathlib import Path
 from dashboards.formats import without_password
 from stablesweep import __version__
 from stablesweep.errors import StablesweepError
-from stablesweep.home import Home
+from stablesweep.home import HOME_VARIABLE, Home
 from stablesweep.study import Study
 from stablesweep.submission import checks
+from stablesweep.submission.asking import JobServerError
 from stablesweep.submission.client import JobServer
 from stablesweep.submission.environment import runtime_environment
 from stablesweep.submission.job_file import HOME, STUDY, JobFile, keep_job
@@ -55,8 +57,10 @@ def submit_study(request: Request, server: JobServer, variables: dict[str, str],
         The submission id.
 
     Raises:
-        StablesweepError: If something is wrong here or there; no study was started then.
+        StablesweepError: If something is wrong here or there. No study was started then, unless the message begins with
+            the id of its job: of that job the server has not said whether it runs.
     """
+    _refuse_relative(request)
     upload, source = _chosen(request)
     with _staged(upload, say) as staged:
         environment = runtime_environment(staged, variables)
@@ -66,20 +70,48 @@ def submit_study(request: Request, server: JobServer, variables: dict[str, str],
             findings = checks.check_cluster(server, _new_id("check", request.study.name), arguments, environment)
             say(checks.render_findings(findings, checks.versions_here()))
             checks.refuse_if_wrong(findings, waits_for_nodes=request.wait_for_nodes)
-        submission_id = _new_id(request.study.name)
-        server.submit(submission_id, _arguments(request, "run", source), environment, _metadata(request))
-    submitted = datetime.now(UTC).isoformat(timespec="seconds")
-    name = request.study.name
-    keep_job(home, JobFile(study=name, address=server.address, submission_id=submission_id, submitted=submitted))
+        submission_id = _keep(request, server, home)
+        try:
+            server.submit(submission_id, _arguments(request, "run", source), environment, _metadata(request, variables))
+        except JobServerError as error:
+            look = f"stablesweep status {request.study.name} --address {server.address}"
+            raise type(error)(f"{submission_id}: this job may have been started, see `{look}`: {error}") from error
     return submission_id
+
+
+def _keep(request: Request, server: JobServer, home: Home) -> str:
+    """A new job's id, kept before there is the job: it must be found also if the answer to its submission is lost."""
+    job = JobFile(
+        study=request.study.name,
+        address=server.address,
+        submission_id=_new_id(request.study.name),
+        submitted=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    keep_job(home, job)
+    return job.submission_id
 
 
 def refuse_secrets(storage: str | None) -> None:
     """Raises StablesweepError if a URI holds a password: a job's command line is shown to everyone who may see jobs."""
-    if storage is not None and "://***@" in without_password(storage):
+    # A user alone is none (Azure's container, Google's `anonymous`), nor is a port; a password may hold a slash.
+    if storage is not None and re.search(r"://[^/@?]*:(?!\d+/)[^@]+@", storage):
         raise StablesweepError(
             f"--storage {without_password(storage)}: it holds a password, and everyone who may see the cluster's jobs would see it; "
             "give the nodes their credentials in the environment of their Ray."
+        )
+
+
+def _refuse_relative(request: Request) -> None:
+    """Raises StablesweepError if a place on the cluster is relative: a job's own folder is deleted after it."""
+    if request.home and not request.home.startswith(("/", "~")):
+        raise StablesweepError(
+            f"--home {request.home}: on the cluster it would lie in the job's own folder, which Ray deletes; "
+            "give an absolute folder, or one that begins with ~."
+        )
+    if request.storage and not request.storage.startswith(("/", "~")) and "://" not in request.storage:
+        raise StablesweepError(
+            f"--storage {request.storage}: on the cluster it would lie in the job's own folder, which Ray deletes; "
+            "give an absolute folder that all nodes see, or a URI such as s3://bucket/folder."
         )
 
 
@@ -129,9 +161,9 @@ def _arguments(request: Request, command: str, source: str) -> str:
     return shlex.join(words)
 
 
-def _metadata(request: Request) -> dict[str, str]:
-    home = {HOME: request.home} if request.home else {}
-    return {STUDY: request.study.name, "stablesweep.version": __version__, **home}
+def _metadata(request: Request, variables: dict[str, str]) -> dict[str, str]:
+    home = request.home or variables.get(HOME_VARIABLE)
+    return {STUDY: request.study.name, "stablesweep.version": __version__, **({HOME: home} if home else {})}
 
 
 def _new_id(*parts: str) -> str:

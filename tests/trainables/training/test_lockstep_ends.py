@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainables import LockstepPack, Member, Recipe, UnknownName, register_model
+from trainables.training.failures import ExchangeBroken, MemberFailedAlone, is_out_of_memory
 
 MakePack = Callable[..., LockstepPack]
 MakeMember = Callable[..., Member]
@@ -131,6 +132,10 @@ def test_logits_of_another_shape_fail_with_a_clear_reason(make_pack: MakePack, m
         MemoryError("host"),
         torch.OutOfMemoryError("device"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: out of memory"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         KeyboardInterrupt(),
         SystemExit(1),
     ],
@@ -145,6 +150,22 @@ def test_what_is_the_processes_propagates(error: BaseException, make_pack: MakeP
         pack.state_dict()
     with pytest.raises(RuntimeError, match="interrupted half-way"):
         pack.run_epoch()
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (torch.AcceleratorError("CUDA error: out of memory"), True),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False),
+        (ValueError("out of memory"), False),
+        (MemberFailedAlone("a", "ValueError: out of memory"), False),
+        (ExchangeBroken("another worker of the pack is gone (RuntimeError: out of memory)"), False),
+    ],
+)
+def test_what_is_out_of_memory(error: Exception, memory: bool) -> None:
+    assert is_out_of_memory(error) is memory
 
 
 @pytest.mark.parametrize(
