@@ -10,7 +10,7 @@ from pathlib import Path
 from dashboards.tracking.connection import quiet_mlflow
 from stablesweep.errors import StablesweepError
 from stablesweep.mailbox import Mailbox
-from stablesweep.messages import Message
+from stablesweep.messages import Message, Remark
 from stablesweep.outage import Outage
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
@@ -68,10 +68,16 @@ class Recorder:
             raise self._failure
 
     def flush(self) -> bool:
-        """Wait until all that was sent before this call is durable and was listened to; False if recording has ended."""
+        """Wait until all that was sent before this call is durable and was listened to.
+
+        Returns:
+            False if that is not so: recording has ended, or a stop was asked for while the record cannot be written.
+        """
         # A round that has begun may have looked into the mailbox already: the one after it has not.
         until = self._rounds + 2
         while self._threads[0].is_alive() and (self._rounds < until or self._kept):
+            if self._stop.is_set() and self._kept:
+                return False
             time.sleep(POLL_S / 10)
         return self._threads[0].is_alive()
 
@@ -111,6 +117,8 @@ class Recorder:
                         "what is not in it will be trained again."
                     ) from error
                 if not patience_s:
+                    waiting = f"{self._path}: cannot be written ({error}); results wait in memory: make room or release the file."
+                    self._listener([Remark(text=waiting)])
                     return
                 time.sleep(1)
                 continue
