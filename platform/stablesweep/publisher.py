@@ -151,7 +151,8 @@ class Publisher:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._claim.release()
+            with quiet_mlflow():
+                self._claim.release()
         except (MlflowException, OSError):
             logger.info("the claim on the study could not be released; it ends by itself", exc_info=True)
 

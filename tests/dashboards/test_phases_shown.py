@@ -63,7 +63,7 @@ def test_only_a_search(make_rows: MakeRows, make_phases: MakeRecord) -> None:
     assert "2 arms · 8 trials · 2 completed, 1 diverged, 1 pruned, 4 without a result" in page
     assert "vit_c/adamw 21.0 1.5 0.25 2 6 2 1 1 1 1" in page
     assert "vit_p/adamw – – – – 2 0 0 0 0 2" in page
-    assert "search/vit_c/adamw/000004/0 failed not recorded" in page
+    assert "failed not recorded vit_c/adamw search/vit_c/adamw/000004/0 1" in page
     for absent in ("How the errors are distributed", "Peak", "training length", "random draws"):
         assert absent not in page
 
