@@ -46,7 +46,8 @@ def test_all_packages_are_those_of_the_clone(clone: Path) -> None:
 
 
 def test_the_command_and_spawned_processes_are_those_of_the_clone(clone: Path) -> None:
-    (clone / "platform/stablesweep/__init__.py").open("a").write('\n__version__ = "0.1.0+clone"\n')
+    with (clone / "platform/stablesweep/__init__.py").open("a") as file:
+        file.write('\n__version__ = "0.1.0+clone"\n')
     assert call(clone, "-m", "stablesweep", "--version").stdout.split()[-1] == "0.1.0+clone"
     script = clone.parent / "script.py"
     script.write_text(

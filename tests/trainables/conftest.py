@@ -22,7 +22,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     for table in ("_user_models", "_user_datasets", "_user_optimizers", "_user_trainables"):
-        monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+        monkeypatch.setattr(registry, table, {})
 
 
 @pytest.fixture(scope="session")
