@@ -192,7 +192,8 @@ def stop(study: str, home: Path | None, address: str | None, now: bool) -> None:
     server, submission_id = found
     click.echo(f"Stopping job {submission_id}.")
     job = stop_job(server, server.job(submission_id), click.echo, now=now)
-    click.echo(f"Job {submission_id}: {job.status}. Submit the study again to continue it.")
+    # A stopped study ends with an error code, which Ray calls a failure.
+    click.echo(f"Job {submission_id} has ended (Ray calls it {job.status}). Submit the study again to continue it.")
 
 
 JOB_COMMANDS: tuple[click.Command, ...] = (submit, logs, stop)
