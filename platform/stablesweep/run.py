@@ -84,6 +84,23 @@ class Stopwatch:
         return time.monotonic() - self._began
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Session:
+    """One run of a study, which holds the lock of its folder."""
+
+    study: Study
+    folder: StudyFolder
+    ledger: Ledger
+    record: Record
+    place: Place
+    watch: Stopwatch
+    console: Console
+
+    def say(self, text: str) -> None:
+        """Print one line, as it is."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def run_study(
     study: Study,
     home: Home,
@@ -124,83 +141,61 @@ def run_study(
                 if retry_lost:
                     record.reopen_lost()
             place = Place(storage=study_storage(folder, storage), wait_for_nodes=wait_for_nodes)
-            return _run(study, home, ledger, record, sizes, watch, console, place)
+            session = _Session(
+                study=study, folder=folder, ledger=ledger, record=record, place=place, watch=watch, console=console
+            )
+            return _run(session, home, sizes)
         finally:
             record.close()
 
 
-def _run(
-    study: Study,
-    home: Home,
-    ledger: Ledger,
-    record: Record,
-    sizes: ImageSizes | None,
-    watch: Stopwatch,
-    console: Console,
-    place: Place,
-) -> RunOutcome:
-    folder = home.study(study.name)
-    publisher = Publisher(home.tracking_uri, home.artifact_root, study, ledger.trials)
-    with watch.time("recording"):
-        publisher.connect(record)
+def _run(session: _Session, home: Home, sizes: ImageSizes | None) -> RunOutcome:
+    publisher = Publisher(home.tracking_uri, home.artifact_root, session.study, session.ledger.trials)
+    with session.watch.time("recording"):
+        publisher.connect(session.record)
     # Also after an error: a claim that is left behind holds up other machines for minutes.
     with closing(publisher):
-        return _run_connected(study, folder, ledger, record, publisher, sizes, watch, console, place)
+        return _run_connected(session, publisher, sizes)
 
 
-def _run_connected(
-    study: Study,
-    folder: StudyFolder,
-    ledger: Ledger,
-    record: Record,
-    publisher: Publisher,
-    sizes: ImageSizes | None,
-    watch: Stopwatch,
-    console: Console,
-    place: Place,
-) -> RunOutcome:
-    before = {state.key for state in record.trials() if state.status in FINAL}
-    left = [trial for trial in ledger.trials if trial.key not in before]
-    with watch.time("recording"):
+def _run_connected(session: _Session, publisher: Publisher, sizes: ImageSizes | None) -> RunOutcome:
+    study, folder, trials = session.study, session.folder, session.ledger.trials
+    before = {state.key for state in session.record.trials() if state.status in FINAL}
+    left = [trial for trial in trials if trial.key not in before]
+    with session.watch.time("recording"):
         publisher.begin([folder.ledger, folder.study_file], training=bool(left))
     if left:
         # Counted beside the training, so that it does not start later.
         publisher.tag_later(lambda: cost_tags(study, sizes))
-        _announce(study, ledger.trials, left, console)
-        _train(study, folder, ledger, record, publisher, watch, console, place)
+        _announce(session, left)
+        _train(session, publisher)
     else:
-        _say(console, f"Nothing to train: all {len(ledger.trials)} trials of {study.name} are finished.")
-    return _close(ledger.trials, before, bool(left), record, publisher, watch)
+        session.say(f"Nothing to train: all {len(trials)} trials of {study.name} are finished.")
+    return _close(session, publisher, before, bool(left))
 
 
-def _announce(study: Study, trials: Sequence[Trial], left: Sequence[Trial], console: Console) -> None:
+def _announce(session: _Session, left: Sequence[Trial]) -> None:
+    study, trials = session.study, session.ledger.trials
     arms = ", ".join(arm.name for arm in study.arms)
     done = f", {len(trials) - len(left)} of them finished before" if len(left) < len(trials) else ""
-    _say(console, f"Study {study.name}: {len(trials)} trials{done}; arms {arms}.")
+    session.say(f"Study {study.name}: {len(trials)} trials{done}; arms {arms}.")
     waiting = sum(not trial.settled for trial in left)
     later = f"; the settings of {waiting} follow from results" if waiting else ""
-    _say(console, f"Training {len(left)} trials{later}. Ctrl-C stops cleanly; run again to continue.")
+    session.say(f"Training {len(left)} trials{later}. Ctrl-C stops cleanly; run again to continue.")
 
 
-def _train(
-    study: Study,
-    folder: StudyFolder,
-    ledger: Ledger,
-    record: Record,
-    publisher: Publisher,
-    watch: Stopwatch,
-    console: Console,
-    place: Place,
-) -> None:
+def _train(session: _Session, publisher: Publisher) -> None:
+    study, folder, record, place = session.study, session.folder, session.record, session.place
+    watch = session.watch
     prepare_environment()
     with watch.time("importing Ray"):
         from stablesweep.driver import train_packs
         from stablesweep.mailbox import Mailbox
         from stablesweep.recorder import Recorder
-    state = RunningStudy(study, folder, ledger, record, publisher, lambda text: _say(console, text))
+    state = RunningStudy(study, folder, session.ledger, record, publisher, session.say)
     progress = state.progress
     # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
-    with shown(study.name, progress, console), _timed_session(watch), stop_on_signal(progress.stop):
+    with shown(study.name, progress, session.console), _timed_session(watch), stop_on_signal(progress.stop):
         capacity = Capacity(study.pack, wait=place.wait_for_nodes)
         check_nodes(study, place.storage)
         # Starting may take minutes, and a claim lasts no longer.
@@ -229,7 +224,7 @@ def _train(
     try:
         _remove_checkpoints(place.storage, finished)
     except StablesweepError as error:
-        _say(console, f"Note: {error} Checkpoints of finished packs are still there.")
+        session.say(f"Note: {error} Checkpoints of finished packs are still there.")
     watch.seconds |= {f"{part} ({ALL_WORKERS})": seconds for part, seconds in progress.timing.items()}
     rest = pack_seconds - sum(progress.timing.values())
     watch.seconds[f"pack start, wait and stop ({ALL_WORKERS})"] = max(rest, 0.0)
@@ -256,11 +251,10 @@ def _remove_checkpoints(storage: str, finished: set[str]) -> None:
             CheckpointStore(in_storage(storage, name)).delete()
 
 
-def _close(
-    trials: Sequence[Trial], before: set[str], trained: bool, record: Record, publisher: Publisher, watch: Stopwatch
-) -> RunOutcome:
+def _close(session: _Session, publisher: Publisher, before: set[str], trained: bool) -> RunOutcome:
     from stablesweep.recorder import publish_all
 
+    trials, record, watch = session.ledger.trials, session.record, session.watch
     states = {state.key: state.status for state in record.trials()}
     final = {key for key, status in states.items() if status in FINAL}
     outcome = RunOutcome(
@@ -277,7 +271,3 @@ def _close(
         timing = outcome.timing if trained else None
         publisher.end(finished=not outcome.unfinished, timing=timing, skipped=outcome.skipped)
     return outcome
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
