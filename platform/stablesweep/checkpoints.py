@@ -13,8 +13,8 @@ from typing import IO, Any, TypeVar
 
 from pyarrow import fs
 
-from dashboards.formats import without_password, without_passwords
-from stablesweep.errors import StablesweepError
+from dashboards.formats import without_password
+from stablesweep.errors import StablesweepError, short
 from stablesweep.home import StudyFolder
 
 KEEP = 2
@@ -58,9 +58,8 @@ def open_storage(where: str) -> tuple[fs.FileSystem, str]:
         if not folder.strip("/"):
             raise ValueError("it names no folder")
     except (ValueError, OSError, TypeError) as error:
-        reason = " ".join(without_passwords(str(error)).split())[:200]
         raise StablesweepError(
-            f"storage {shown(where)}: no place for checkpoints ({reason}); give an absolute path or a URI such as s3://bucket/folder."
+            f"storage {shown(where)}: no place for checkpoints ({short(error)}); give an absolute path or a URI such as s3://bucket/folder."
         ) from error
     return system, folder
 
@@ -266,9 +265,8 @@ def packs_in(where: str) -> Iterator[tuple[str, Seal]]:
                 store = CheckpointStore(in_storage(where, info.base_name))
                 yield from ((info.base_name, seal) for seal in _readable(store))
     except OSError as error:
-        reason = " ".join(str(error).split())[:200]
         raise StablesweepError(
-            f"storage {shown(where)}: cannot be read ({reason}); make it reachable, or give another."
+            f"storage {shown(where)}: cannot be read ({short(error)}); make it reachable, or give another."
         ) from error
 
 

@@ -9,6 +9,8 @@ StablesweepError        exit code 1
 
 from typing import TYPE_CHECKING
 
+from dashboards.formats import without_passwords
+
 if TYPE_CHECKING:
     from stablesweep.home import Home
 
@@ -41,6 +43,14 @@ class TrackingError(StablesweepError):
     """The MLflow tracking server cannot be reached or refuses the study."""
 
     exit_code = 2
+
+
+def short(error: BaseException, limit: int | None = 200) -> str:
+    """What an exception says, for a part of a sentence: one line of at most ``limit`` characters, no passwords in URIs, no full stop.
+
+    The exception's type if it says nothing.
+    """
+    return without_passwords(" ".join(str(error).split()))[:limit].rstrip(".") or type(error).__name__
 
 
 def still_unpublished(home: "Home", study: str, reason: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import HyperparameterValue
 from stablesweep.arms import Arm
+from stablesweep.errors import short
 from stablesweep.preflight import dataset_options, settings_to_try
 from stablesweep.study import Study
 from stablesweep.trials import Trial
@@ -77,7 +78,7 @@ def find_data(study: Study) -> FoundData:
     try:
         return FoundData(data=load_dataset(study.dataset.name, **dataset_options(study)))
     except (ValueError, TypeError, OSError) as error:
-        return FoundData(data=None, missing=" ".join(str(error).split()).rstrip("."))
+        return FoundData(data=None, missing=short(error, None))
 
 
 class Estimator:

@@ -17,6 +17,7 @@ from stablesweep.trials import Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 EXPERIMENT_KIND = "mlflow.experimentKind"
 """MLflow's own: without it, its pages may take an experiment for one of prompts and traces."""
@@ -53,13 +54,22 @@ def experiment_of(client: "MlflowClient", study: Study, artifact_root: Path | No
     found = client.get_experiment_by_name(study.name)
     if found is None:
         return _create(client, study, artifact_root)
+    check_usable(found)
+    return str(found.experiment_id)
+
+
+def check_usable(found: "Experiment") -> None:
+    """Nothing, if a study can be recorded in this experiment.
+
+    Raises:
+        TrackingError: If it was deleted, or is MLflow's own.
+    """
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"the MLflow experiment {study.name!r} was deleted; restore it there, or give the study another name."
+            f"the MLflow experiment {found.name!r} was deleted; restore it there, or give the study another name."
         )
     if str(found.experiment_id) == "0":
-        raise TrackingError(f"{study.name!r} is MLflow's own default experiment; give the study another name.")
-    return str(found.experiment_id)
+        raise TrackingError(f"{found.name!r} is MLflow's own default experiment; give the study another name.")
 
 
 def _create(client: "MlflowClient", study: Study, artifact_root: Path | None) -> str:

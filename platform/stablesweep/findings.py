@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from stablesweep.errors import short
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -25,7 +27,7 @@ def from_error(name: str, error: Exception, way_out: str) -> Finding:
         error: What was raised.
         way_out: For a sentence that names none.
     """
-    sentence = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    sentence = short(error, None)
     found, semicolon, rest = sentence.rpartition("; ")
     return Finding(
         name=name,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from stablesweep.errors import short
 from trainables.registry import UserEntries, user_entries
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -67,7 +68,7 @@ def _import_one(name: str) -> None:
 def _raised(name: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"the module {name!r} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}{where}"
+    return f"the module {name!r} raised {type(error).__name__}: {short(error)}{where}"
 
 
 def user_modules(names: Sequence[str]) -> UserModules:

@@ -4,9 +4,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from dashboards.formats import without_password, without_passwords
+from dashboards.formats import without_password
 from dashboards.tracking.connection import TrackingUnreachable, quiet_mlflow
-from stablesweep.errors import StablesweepError, TrackingError
+from stablesweep.errors import StablesweepError, TrackingError, short
 
 
 class Outage:
@@ -39,7 +39,7 @@ def server_errors(uri: str) -> Iterator[None]:
             yield
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"the tracking store {without_password(uri)} went away ({without_passwords(' '.join(str(error).split()))[:200]}); all results "
+            f"the tracking store {without_password(uri)} went away ({short(error)}); all results "
             "are in the home, run again when it is back to publish them."
         ) from error
 
@@ -57,5 +57,5 @@ def connection_errors(uri: str) -> Iterator[None]:
     except Exception as error:
         raise TrackingError(
             f"the tracking store {without_password(uri)} cannot be used "
-            f"({without_passwords(' '.join(str(error).split()))[:200]}); repair it, or set MLFLOW_TRACKING_URI to another one."
+            f"({short(error)}); repair it, or set MLFLOW_TRACKING_URI to another one."
         ) from error

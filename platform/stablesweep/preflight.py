@@ -10,7 +10,7 @@ from dashboards.selection import STABILITY
 from search_spaces import HyperparameterValue, SearchSpace, num_values
 from stablesweep.arms import Arm
 from stablesweep.centres import known_centre
-from stablesweep.errors import StudyError
+from stablesweep.errors import StudyError, short
 from stablesweep.study import ModelDefinition, Study
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _one_sentence(source: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        raise StudyError(f"{source}: {' '.join(str(error).split()).rstrip('.')}.") from error
+        raise StudyError(f"{source}: {short(error, None)}.") from error
 
 
 def dataset_options(study: Study) -> dict[str, Any]:

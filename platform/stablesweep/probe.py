@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from dashboards.formats import without_passwords
 from stablesweep.checkpoints import in_storage, open_storage, shown
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import StablesweepError, short
 
 CONTENT = b"stablesweep looks whether this file can be seen; it may be deleted\n"
 
@@ -37,7 +36,7 @@ def probe_file(storage: str) -> Iterator[str]:
                 file.write(CONTENT)
         except OSError as error:
             raise StablesweepError(
-                f"storage {shown(storage)}: cannot be written ({_reason(error)}); make it writable, or choose another --storage."
+                f"storage {shown(storage)}: cannot be written ({short(error)}); make it writable, or choose another --storage."
             ) from error
         yield in_storage(storage, name)
     finally:
@@ -54,7 +53,7 @@ def unseen(place: str) -> str:
         system, path = fs.FileSystem.from_uri(place)
         found = system.get_file_info(path)
     except (ValueError, TypeError, OSError) as error:
-        return _reason(error)
+        return short(error)
     return "it is not there" if found.type == fs.FileType.NotFound else ""
 
 
@@ -63,7 +62,3 @@ def _made_folders(folder: Path) -> list[Path]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
-
-
-def _reason(error: Exception) -> str:
-    return without_passwords(" ".join(str(error).split()))[:200].rstrip(".")

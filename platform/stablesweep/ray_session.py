@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stablesweep.errors import StablesweepError, StudyError
+from stablesweep.errors import StablesweepError, StudyError, short
 from stablesweep.machine import Machine, packs_at_once
 from stablesweep.ray_address import check_address
 from stablesweep.study import Pack
@@ -93,7 +93,7 @@ def ray_session() -> Iterator[None]:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
-        raise StablesweepError(f"{where}: {' '.join(str(error).split())[:300]}.") from error
+        raise StablesweepError(f"{where}: {short(error, 300)}.") from error
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dashboards.tracking.connection import quiet_mlflow
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import StablesweepError, short
 from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message, Remark
 from stablesweep.outage import Outage
@@ -168,5 +168,5 @@ def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIEN
         except (MlflowException, OSError, sqlite3.OperationalError) as error:
             logger.info("the tracking server did not answer: %s", error)
             if time.monotonic() > give_up:
-                return " ".join(str(error).split())[:300]
+                return short(error, 300)
             time.sleep(2)

@@ -5,11 +5,12 @@ import os
 import sqlite3
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dashboards.formats import without_password
 from stablesweep.checkpoints import shown
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import StablesweepError, TrackingError
+from stablesweep.experiment import check_usable
 from stablesweep.findings import Finding, from_error
 from stablesweep.home import Home
 from stablesweep.probe import probe_file, unseen
@@ -42,11 +43,10 @@ def tracking(home: Home, study: Study | None) -> Finding:
     try:
         with quiet_mlflow():
             client = connect(uri)
-            refused = _refused_experiment(client, study)
-    except TrackingUnreachable as error:
+            if study is not None:
+                _check_experiment(client, study)
+    except (TrackingUnreachable, TrackingError) as error:
         return from_error(NAME, error, OTHERWISE)
-    if refused is not None:
-        return refused
     version = _server_version(uri)
     return Finding(name=NAME, ok=True, found=f"{name} answers" + (f", MLflow {version}" if version else ""))
 
@@ -79,18 +79,10 @@ def _refuses_writing(file: Path) -> str:
     return ""
 
 
-def _refused_experiment(client: "MlflowClient", study: Study | None) -> Finding | None:
-    """Why the study cannot be recorded under its name; None if it can."""
-    found: Any = None if study is None else client.get_experiment_by_name(study.name)
-    if found is None:
-        return None
-    if found.lifecycle_stage != "active":
-        text, way_out = f"the experiment {found.name!r} was deleted", "restore it there, or give the study another name"
-    elif str(found.experiment_id) == "0":
-        text, way_out = f"{found.name!r} is MLflow's own default experiment", "give the study another name"
-    else:
-        return None
-    return Finding(name=NAME, ok=False, found=text, way_out=way_out)
+def _check_experiment(client: "MlflowClient", study: Study) -> None:
+    found = client.get_experiment_by_name(study.name)
+    if found is not None:
+        check_usable(found)
 
 
 def _server_version(uri: str) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import StablesweepError, short
 
 
 class JobServerError(StablesweepError):
@@ -69,8 +69,3 @@ def _token_sentence(text: str) -> str:
         "the cluster asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
         "(or put the token into ~/.ray/auth_token)."
     )
-
-
-def short(error: BaseException) -> str:
-    """An error in at most 200 characters, without a full stop."""
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

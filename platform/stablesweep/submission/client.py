@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dashboards.formats import without_password
+from stablesweep.errors import short
 from stablesweep.ray_session import prepare_environment
-from stablesweep.submission.asking import JobServerError, NotReady, asking, short, uses_token
+from stablesweep.submission.asking import JobServerError, NotReady, asking, uses_token
 
 if TYPE_CHECKING:
     from stablesweep.submission.ray_client import RayClient
