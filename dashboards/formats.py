@@ -112,6 +112,11 @@ def without_password(uri: str) -> str:
     return f"{scheme}://{'***@' if has_user else ''}{re.split('[?#]', place, maxsplit=1)[0]}"
 
 
+def holds_password(uri: str) -> bool:
+    """Whether a URI holds ``user:password@``. A user alone is none (Azure's container, say), nor is a port; a password may hold a slash."""
+    return re.search(r"://[^/@?]*:(?!\d+/)[^@]+@", uri) is not None
+
+
 def without_passwords(text: str) -> str:
     """A message fit to be shown: in every URI of it ``user:password@`` becomes ``***@``."""
     return re.sub(r"://\S*@", "://***@", text)

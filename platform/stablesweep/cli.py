@@ -15,15 +15,14 @@ from dashboards.commands import plain_warnings, reading_commands
 from dashboards.formats import without_password
 from stablesweep import __version__
 from stablesweep.command_options import (
-    INTERRUPTED,
     home_option,
     set_option,
     storage_option,
     study_argument,
     wait_for_nodes_option,
 )
-from stablesweep.doctor.command import doctor_command
-from stablesweep.errors import StablesweepError, TrackingError, still_unpublished
+from stablesweep.doctor.command import doctor
+from stablesweep.errors import INTERRUPTED, StablesweepError, TrackingError, still_unpublished
 from stablesweep.home import TRACKING_VARIABLE, Home, in_ray_job
 from stablesweep.job_commands import JOB_COMMANDS, address_option, echo_job
 
@@ -224,7 +223,7 @@ for shared in reading_commands(in_home, study_argument):
     main.add_command(shared)
 for about_jobs in JOB_COMMANDS:
     main.add_command(about_jobs)
-main.add_command(doctor_command(home_option, set_option))
+main.add_command(doctor)
 
 
 @main.command()

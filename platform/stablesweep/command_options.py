@@ -6,9 +6,6 @@ import click
 
 from stablesweep.home import DEFAULT_HOME, HOME_VARIABLE
 
-INTERRUPTED = 130
-"""The exit code of a study that was stopped with trials left, and of a command that Ctrl-C ended."""
-
 home_option = click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),

@@ -21,8 +21,9 @@ from stablesweep.study import Pack
 
 LOOK_EVERY_S = 2.0
 """So often, after a stop was asked for, it is looked whether packs still train."""
-HEAD = {"node:__internal_head__": 0.001}
-"""The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last."""
+HEAD = {"node:__internal_head__": 0.0001}
+"""The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last. The smallest share that
+Ray knows: 10,000 packs at once."""
 
 
 class PackSource(Protocol):

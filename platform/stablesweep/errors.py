@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from stablesweep.home import Home
 
 
+INTERRUPTED = 130
+"""The exit code of a study that was stopped with trials left, and of a command that Ctrl-C ended."""
+
+
 class StablesweepError(Exception):
     """Base of the errors that end a command with a sentence instead of a traceback."""
 

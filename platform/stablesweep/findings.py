@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from stablesweep.errors import short
 
+JSON_PREFIX = "STABLESWEEP-DOCTOR "
+"""Begins the line with all findings as JSON that ``stablesweep doctor --json`` prints."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from stablesweep.command_options import (
-    INTERRUPTED,
     home_option,
     set_option,
-    storage_option,
     study_argument,
     wait_for_nodes_option,
 )
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import INTERRUPTED, StablesweepError
 from stablesweep.home import Home, in_ray_job
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ address_option = click.option(
 @click.option("--address", metavar="URL", help="The job server, http://HOST:8265. [default: $RAY_API_SERVER_ADDRESS]")
 @set_option
 @click.option("--home", metavar="DIR", help="Home on the cluster. [default: ~/stablesweep-home on its head]")
-@storage_option
+@click.option("--storage", metavar="PLACE", help="As in run, as the cluster sees it. [default: in the home there]")
 @click.option(
     "--working-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

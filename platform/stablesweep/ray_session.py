@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stablesweep.errors import StablesweepError, StudyError, short
 from stablesweep.machine import Machine, packs_at_once
-from stablesweep.ray_address import check_address
+from stablesweep.ray_address import check_address, cluster_address
 from stablesweep.study import Pack
 
 # Set before Ray is imported; what the user has set is kept. Each line says what it saves on a small machine.
@@ -39,18 +39,20 @@ ENVIRONMENT = {
 
 ONLY_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Named after systems whose firewalls ask for each port; where it is 0, Ray's node has the loopback address."""
-_set_here: dict[str, str] = {}
+_only_loopback = False
+"""Whether that variable was set here."""
 LOOK_EVERY_S = 5.0
 """So often the cluster is asked what it has."""
 
 
 def prepare_environment() -> None:
     """Set what must be set before Ray is imported."""
+    global _only_loopback
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if not os.environ.get("RAY_ADDRESS") and "ray" not in sys.modules:
+    if cluster_address() is None and "ray" not in sys.modules and ONLY_LOOPBACK not in os.environ:
         # Our own Ray serves this machine alone: its node gets the loopback address, and all of its processes listen there only.
-        _set_here[ONLY_LOOPBACK] = os.environ.setdefault(ONLY_LOOPBACK, "0")
+        os.environ[ONLY_LOOPBACK], _only_loopback = "0", True
 
 
 def _make_token() -> None:
@@ -77,20 +79,28 @@ def ray_session() -> Iterator[None]:
     prepare_environment()
     import ray
 
+    global _only_loopback
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS")
-    check_address(address or "")
+    address = cluster_address()
     if address is None:
         _make_token()
+    else:
+        check_address(address)
     try:
         ray.init(
-            address=address,
+            # Where the variable is not set, Ray joins the cluster that this machine is part of, if there is one.
+            address=address or ("local" if "RAY_ADDRESS" in os.environ else None),
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    except ray.exceptions.AuthenticationError as error:
+        raise StablesweepError(
+            f"the Ray cluster at RAY_ADDRESS={address} refuses the token, or none was found; set RAY_AUTH_TOKEN_PATH to a file "
+            "with the cluster's token (there: `ray get-auth-token`)."
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
         raise StablesweepError(f"{where}: {short(error, 300)}.") from error
@@ -99,8 +109,9 @@ def ray_session() -> Iterator[None]:
     finally:
         ray.shutdown()
         # Else a `ray start` from this process would serve this machine alone as well.
-        if _set_here.pop(ONLY_LOOPBACK, None) is not None:
+        if _only_loopback:
             os.environ.pop(ONLY_LOOPBACK, None)
+            _only_loopback = False
 
 
 class Capacity:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,8 +24,8 @@ from stablesweep.doctor.examination import Check, examine
 from stablesweep.doctor.installation import package_finding, python_finding
 from stablesweep.doctor.machine import Gpu, folder_finding, pictures, shared_memory, with_gpus, without_gpu
 from stablesweep.doctor.places import storage_finding, tracking
-from stablesweep.doctor.text import JSON_PREFIX, closing_sentence, finding_lines
-from stablesweep.findings import Finding, from_error
+from stablesweep.doctor.text import closing_sentence, finding_lines
+from stablesweep.findings import JSON_PREFIX, Finding, from_error
 from stablesweep.home import Home
 from stablesweep.machine import Machine
 from tests.mlflow_server import Server
@@ -48,7 +49,7 @@ def doctor(*arguments: object) -> Result:
 def found(result: Result) -> dict[str, dict[str, object]]:
     """The findings of ``--json``, by name."""
     assert result.stdout.count("\n") == 1
-    return {one["name"]: one for one in json.loads(result.stdout.removeprefix(f"{JSON_PREFIX} "))}
+    return {one["name"]: one for one in json.loads(result.stdout.removeprefix(JSON_PREFIX))}
 
 
 def faults(result: Result) -> set[str]:
@@ -82,7 +83,7 @@ def test_one_line_for_programs_whatever_ray_prints_and_no_token_in_it(tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    assert {one["name"] for one in json.loads(line.removeprefix(f"{JSON_PREFIX} "))} >= NAMES
+    assert {one["name"] for one in json.loads(line.removeprefix(JSON_PREFIX))} >= NAMES
     assert TOKEN not in done.stdout + done.stderr
     assert "RAY_AUTH_TOKEN, RAY_AUTH_MODE is token" in done.stdout
 
@@ -134,16 +135,36 @@ def test_a_study_that_cannot_be_read_leaves_the_machine_to_be_looked_at(tmp_path
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("127.0.0.1:9", "nobody answers there"), ("10.0.0.1", "write host:port"), ("a:b", "host:port")],
+    [
+        ("127.0.0.1:9", "nobody answers there"),
+        ("10.0.0.1", "write host:port"),
+        ("a:b", "host:port"),
+        ("ray://10.0.0.1:10001", "write host:port"),
+        ("http://10.0.0.1:8265", "write host:port"),
+    ],
 )
 def test_a_cluster_that_is_not_there_is_a_fault_within_seconds(
     monkeypatch: pytest.MonkeyPatch, address: str, words: str
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    (fault,) = cluster(None, None)
+    (fault,) = cluster(None, "/nowhere")
     assert (fault.name, fault.ok) == ("cluster", False)
     assert words in f"{fault.found} {fault.way_out}"
     assert f"RAY_ADDRESS={address}" in fault.found
+
+
+def test_a_cluster_whose_token_is_missing_is_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        result = subprocess.run(
+            [sys.executable, "-c", "from stablesweep.ray_session import ray_session\nwith ray_session(): pass"],
+            env={**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert f"RAY_ADDRESS={address} refuses the token, or none was found; set RAY_AUTH_TOKEN_PATH" in result.stderr
 
 
 # --- folders

@@ -5,6 +5,7 @@ import shlex
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from click.testing import CliRunner
 
 from stablesweep.cli import main
 from stablesweep.errors import StablesweepError
+from stablesweep.findings import JSON_PREFIX, Finding
 from stablesweep.home import Home
 from stablesweep.study_file import load_study
-from stablesweep.submission import checks, client
+from stablesweep.submission import client
 from stablesweep.submission.asking import JobServerError, Unreachable
 from stablesweep.submission.checks import ChecksFailed, parse_findings, refuse_if_wrong, render_findings
 from stablesweep.submission.client import Job, JobServer, connect, server_address
 from stablesweep.submission.follow import Follower, describe_end
-from stablesweep.submission.job_file import JobFile, job_file, keep_job, kept_job
+from stablesweep.submission.job_file import JobFile, job_file, keep_job, kept_job, newest_job
 from stablesweep.submission.submit import Request, refuse_secrets, submit_study
 from tests.ray_cluster import free_port
 
@@ -174,8 +176,9 @@ def asked(**options: Any) -> Request:
 class Sent(JobServer):
     """A job server that notes what it is sent, and what was kept by then, and gives one answer."""
 
-    def __init__(self, home: Home, answer: JobServerError | None = None) -> None:
+    def __init__(self, home: Home, answer: JobServerError | None = None, status: str = "SUCCEEDED") -> None:
         self.address = "http://head:8265"
+        self.status = status
         self.jobs_sent: list[tuple[str, str, Mapping[str, Any], Mapping[str, str]]] = []
         self.kept: list[JobFile | None] = []
         self._home, self._answer = home, answer
@@ -187,6 +190,9 @@ class Sent(JobServer):
         self.kept.append(kept_job(self._home, "quickstart"))
         if self._answer is not None:
             raise self._answer
+
+    def job(self, submission_id: str) -> Job:
+        return ended_job(self.status)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +252,45 @@ def test_a_job_is_kept_before_it_is_sent_and_named_where_the_answer_is_lost(tmp_
     )
 
 
+def test_a_study_whose_job_still_runs_is_not_submitted_again(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    server = Sent(home, status="RUNNING")
+    first = submit_study(asked(), server, {}, home, print)
+    with pytest.raises(
+        StablesweepError, match=r"quickstart: its job x is RUNNING at http://head:8265; .*stablesweep stop"
+    ):
+        submit_study(asked(), server, {}, home, print)
+    assert len(server.jobs_sent) == 1
+    kept = kept_job(home, "quickstart")
+    assert kept is not None
+    assert kept.submission_id == first
+    server.status = "FAILED"
+    assert submit_study(asked(), server, {}, home, print) != first
+
+
+class Listed(JobServer):
+    """A job server with these jobs of one study."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.address, self._jobs = "http://head:8265", jobs
+
+    def jobs(self) -> list[Job]:
+        return [replace(job, metadata={"stablesweep.study": "mine"}) for job in self._jobs]
+
+
+def test_the_newest_job_is_one_that_runs_if_there_is_one() -> None:
+    runs, failed = replace(ended_job("RUNNING"), submission_id="runs"), ended_job("FAILED")
+    assert newest_job(Listed(runs, replace(failed, submitted_ms=7)), "mine").submission_id == "runs"
+    later = replace(failed, submission_id="later", submitted_ms=7)
+    assert newest_job(Listed(failed, later), "mine").submission_id == "later"
+
+
+def test_a_storage_by_variable_is_looked_at_as_well(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    with pytest.raises(StablesweepError, match=r"--storage here: on the cluster it would lie in the job's own folder"):
+        submit_study(asked(), Sent(home), {"STABLESWEEP_STORAGE": "here"}, home, print)
+
+
 def test_a_job_that_is_not_known(tmp_path: Path) -> None:
     for command in ("logs", "stop"):
         result = CliRunner().invoke(main, [command, "mine", "--home", str(tmp_path)])
@@ -290,7 +335,7 @@ FINDINGS = [
 
 
 def test_findings_are_shown_with_the_versions_here_and_refuse_with_the_way_out() -> None:
-    findings = parse_findings(f"Ray says hello\n{checks.MARK}{json.dumps(FINDINGS)}\nand good-bye\n")
+    findings = parse_findings(f"Ray says hello\n{JSON_PREFIX}{json.dumps(FINDINGS)}\nand good-bye\n")
     assert findings is not None
     table = render_findings(findings, {"python": "3.12.0"}).splitlines()
     assert table[1].split() == ["python", "ok", "3.12.0", "3.11.2"]
@@ -302,7 +347,14 @@ def test_findings_are_shown_with_the_versions_here_and_refuse_with_the_way_out()
     refuse_if_wrong([finding for finding in findings if finding.ok is not False])
 
 
-@pytest.mark.parametrize("log", ["", "Error: no such command", f"{checks.MARK}[", f"{checks.MARK}[3]", checks.MARK])
+def test_what_could_be_better_is_said_below_the_table() -> None:
+    finding = Finding(name="resources", ok=None, found="Ray has 1 GPUs", way_out="set pack.gpus to train on the GPUs")
+    lines = render_findings([finding]).splitlines()
+    assert "note" in lines[1]
+    assert lines[-1] == "resources: set pack.gpus to train on the GPUs"
+
+
+@pytest.mark.parametrize("log", ["", "Error: no such command", f"{JSON_PREFIX}[", f"{JSON_PREFIX}[3]", JSON_PREFIX])
 def test_findings_that_cannot_be_read(log: str) -> None:
     assert parse_findings(log) is None
 

@@ -174,6 +174,7 @@ def test_variables_are_handed_over_by_name(monkeypatch: pytest.MonkeyPatch) -> N
     ("uri", "message"),
     [
         ("postgresql://ray:hunter2@db/mlflow", "holds a password"),
+        ("https://me:hunter2/more@mlflow", "holds a password"),
         ("sqlite:////home/me/mlflow.db", "cannot see this file"),
         ("./mlruns", "cannot see this file"),
     ],

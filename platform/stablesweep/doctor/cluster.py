@@ -1,6 +1,5 @@
 """Ray: whether it starts or can be joined, what it has, and how many packs it trains at the same time."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from stablesweep.errors import StablesweepError
 from stablesweep.findings import Finding, from_error
 from stablesweep.machine import Machine, packs_at_once, this_machine
 from stablesweep.nodes import node_findings
+from stablesweep.ray_address import OUR_OWN, cluster_address
 from stablesweep.ray_session import alive_machines, ray_session
 from stablesweep.study import Study
 
@@ -28,21 +28,21 @@ def token_finding(environment: Mapping[str, str], home: Path) -> Finding:
     else:
         place = f"a token in {file}" if file.is_file() else "no token"
     shown = f"{place}, {f'RAY_AUTH_MODE is {mode}' if mode else 'RAY_AUTH_MODE is not set'}"
-    joins = bool(environment.get("RAY_ADDRESS"))
+    joins = environment.get("RAY_ADDRESS", "") not in OUR_OWN
     if place != "no token" or mode == "disabled" or not joins:
         return Finding(name="ray token", ok=True, found=shown)
     way_out = "set RAY_AUTH_TOKEN_PATH to a file with the cluster's token (there: `ray get-auth-token`)"
     return Finding(name="ray token", ok=False if mode == "token" else None, found=shown, way_out=way_out)
 
 
-def cluster(study: Study | None, storage: str | None) -> Iterator[Finding]:
+def cluster(study: Study | None, storage: str) -> Iterator[Finding]:
     """Start Ray or join the cluster at ``$RAY_ADDRESS``, look around, and leave it again.
 
     Args:
         study: The study; None: the resources alone are looked at.
-        storage: The folder for checkpoints, path or URI; None: nodes need not see any.
+        storage: The folder for checkpoints, a path or a URI.
     """
-    address = os.environ.get("RAY_ADDRESS")
+    address = cluster_address()
     try:
         with ray_session():
             machines = alive_machines()
@@ -58,7 +58,7 @@ def cluster(study: Study | None, storage: str | None) -> Iterator[Finding]:
 def without_ray(study: Study | None) -> Iterator[Finding]:
     """What can be said without starting Ray."""
     yield Finding(name="cluster", ok=None, found=f"{WITHOUT_RAY} (--no-ray)")
-    if os.environ.get("RAY_ADDRESS"):
+    if cluster_address() is not None:
         yield Finding(name="resources", ok=None, found=f"not known: {WITHOUT_RAY}")
     else:
         yield resources_finding([this_machine(gpus=True)], study, "this machine")

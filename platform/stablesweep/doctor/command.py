@@ -5,10 +5,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from stablesweep.command_options import home_option, set_option, storage_option
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
 
@@ -18,40 +19,33 @@ if TYPE_CHECKING:
     from stablesweep.study import Study
 
 
-def doctor_command(home_option: Callable[..., Any], set_option: Callable[..., Any]) -> click.Command:
-    """The command, with the options ``--home`` and ``--set`` that other commands have as well."""
+@click.command()
+@click.argument("study", required=False)
+@home_option
+@set_option
+@storage_option
+@click.option("--json", "as_json", is_flag=True, help="Print one line for programs.")
+@click.option("--no-ray", is_flag=True, help="Neither start nor join Ray, which takes some ten seconds.")
+def doctor(
+    study: str | None, home: Path | None, settings: Sequence[str], storage: str | None, as_json: bool, no_ray: bool
+) -> None:
+    """Check installation, GPU, Ray, MLflow and STUDY's data, and say what to do. Trains nothing, keeps nothing."""
+    from stablesweep.doctor.examination import Asked
+    from stablesweep.doctor.text import closing_sentence, json_line
 
-    @click.command()
-    @click.argument("study", required=False)
-    @home_option
-    @set_option
-    @click.option("--storage", metavar="URI", help="Where checkpoints go: a folder, or e.g. s3://bucket/folder.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one line for programs.")
-    @click.option("--no-ray", is_flag=True, help="Neither start nor join Ray, which takes some ten seconds.")
-    def doctor(
-        study: str | None, home: Path | None, settings: Sequence[str], storage: str | None, as_json: bool, no_ray: bool
-    ) -> None:
-        """Check installation, GPU, Ray, MLflow and STUDY's data, and say what to do. Trains nothing, keeps nothing."""
-        from stablesweep.checkpoints import STORAGE_VARIABLE
-        from stablesweep.doctor.examination import Asked
-        from stablesweep.doctor.text import closing_sentence, json_line
-
-        loaded, findings = _load(study, settings)
-        place = storage or os.environ.get(STORAGE_VARIABLE) or None
-        asked = Asked(home=Home.at(home), study=loaded, source=study or "", storage=place, ray=not no_ray)
-        if as_json:
-            # What Ray or another library prints meanwhile must not get into the line.
-            with _output_to_errors():
-                findings += _examined(asked)
-            click.echo(json_line(findings))
-        else:
-            _show(findings)
-            findings += _examined(asked, _show)
-            command = "stablesweep run" if study is None else f"stablesweep run {study}"
-            click.echo(f"\n{closing_sentence(findings, command)}")
-        sys.exit(int(any(finding.ok is False for finding in findings)))
-
-    return doctor
+    loaded, findings = _load(study, settings)
+    asked = Asked(home=Home.at(home), study=loaded, source=study or "", storage=storage, ray=not no_ray)
+    if as_json:
+        # What Ray or another library prints meanwhile must not get into the line.
+        with _output_to_errors():
+            findings += _examined(asked)
+        click.echo(json_line(findings))
+    else:
+        _show(findings)
+        findings += _examined(asked, _show)
+        command = "stablesweep run" if study is None else f"stablesweep run {study}"
+        click.echo(f"\n{closing_sentence(findings, command)}")
+    sys.exit(int(any(finding.ok is False for finding in findings)))
 
 
 def _load(study: str | None, settings: Sequence[str]) -> "tuple[Study | None, list[Finding]]":

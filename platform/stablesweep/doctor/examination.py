@@ -26,7 +26,7 @@ class Asked:
     source: str = ""
     """What messages call the study: its file or its name."""
     storage: str | None = None
-    """Where checkpoints go, path or URI; None: into the home."""
+    """Where checkpoints go, path or URI; None: as in ``run``."""
     ray: bool = True
     """Whether Ray is started or joined."""
 
@@ -127,8 +127,8 @@ def _cluster(asked: Asked) -> Iterator[Finding]:
 
 def _folder(asked: Asked) -> str:
     """Where checkpoints would go."""
-    if asked.study is None and not asked.storage:
-        return str(asked.home.path)
-    from stablesweep.checkpoints import study_storage
+    from stablesweep.checkpoints import STORAGE_VARIABLE, study_storage
 
+    if asked.study is None and not asked.storage and not os.environ.get(STORAGE_VARIABLE):
+        return str(asked.home.path)
     return study_storage(asked.home.study("any" if asked.study is None else asked.study.name), asked.storage)

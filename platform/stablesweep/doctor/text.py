@@ -4,11 +4,10 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
-from stablesweep.findings import Finding
+from stablesweep.findings import JSON_PREFIX, Finding
 
 MARKS = {True: "ok", None: "--", False: "FAIL"}
 NAME_WIDTH = 17
-JSON_PREFIX = "STABLESWEEP-DOCTOR"
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:
@@ -34,5 +33,5 @@ def closing_sentence(findings: Sequence[Finding], command: str) -> str:
 
 
 def json_line(findings: Sequence[Finding]) -> str:
-    """All findings in one line that begins with :data:`JSON_PREFIX`."""
-    return f"{JSON_PREFIX} {json.dumps([dataclasses.asdict(finding) for finding in findings])}"
+    """All findings in one line that begins with :data:`stablesweep.findings.JSON_PREFIX`."""
+    return f"{JSON_PREFIX}{json.dumps([dataclasses.asdict(finding) for finding in findings])}"

@@ -1,23 +1,19 @@
 """``stablesweep doctor`` as a small job, so that what is wrong on the cluster is said before a study starts there."""
 
 import json
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboards.terminal import text_table
-from stablesweep import __version__
 from stablesweep.errors import StablesweepError
-from stablesweep.findings import Finding
+from stablesweep.findings import JSON_PREFIX, Finding
+from stablesweep.node_view import node_versions
 from stablesweep.submission.client import JobServer
 from stablesweep.submission.follow import POLL_S, describe_end
 
-MARK = "STABLESWEEP-DOCTOR "
-"""Begins the line with the findings as JSON."""
 LIMIT_S = 600.0
 """How long the checks may take; most of it is Ray's preparing the job's environment."""
-_WORDS = {True: "ok", False: "wrong", None: "not checked"}
 
 
 class ChecksFailed(StablesweepError):
@@ -57,7 +53,7 @@ def check_cluster(
 
 def parse_findings(log: str) -> list[Finding] | None:
     """The findings in a log of ``stablesweep doctor --json``; None if it holds none."""
-    lines = [line.removeprefix(MARK) for line in log.splitlines() if line.startswith(MARK)]
+    lines = [line.removeprefix(JSON_PREFIX) for line in log.splitlines() if line.startswith(JSON_PREFIX)]
     if not lines:
         return None
     try:
@@ -86,17 +82,23 @@ def _unreadable(end: str, log: str) -> str:
     return f"the checks did not run on the cluster ({end} {last[:200]}); --no-check submits without them."
 
 
-def versions_here() -> dict[str, str]:
-    """The versions on this machine, by the name of the check that finds the cluster's."""
-    import ray
+def render_findings(findings: Sequence[Finding], here: Mapping[str, str] | None = None) -> str:
+    """A table of what was found, one line a check, and below it what could be better.
 
-    return {"python": platform.python_version(), "ray": ray.__version__, "stablesweep": __version__}
+    Args:
+        findings: What was found on the cluster.
+        here: The versions on this machine, by the name of the check that finds the cluster's; by default this machine's own.
+    """
+    here = node_versions() if here is None else here
+    rows = [[one.name, _word(one), here.get(one.name, ""), one.found] for one in findings]
+    hints = [f"{one.name}: {one.way_out}" for one in findings if one.ok is None and one.way_out]
+    return "\n".join([text_table(["check", "", "here", "on the cluster"], rows, left=4), *hints])
 
 
-def render_findings(findings: Sequence[Finding], here: Mapping[str, str]) -> str:
-    """A table of what was found, one line a check, with the versions on this machine."""
-    rows = [[one.name, _WORDS[one.ok], here.get(one.name, ""), one.found] for one in findings]
-    return text_table(["check", "", "here", "on the cluster"], rows, left=4)
+def _word(finding: Finding) -> str:
+    if finding.ok is None:
+        return "note" if finding.found else "not checked"
+    return "ok" if finding.ok else "wrong"
 
 
 def refuse_if_wrong(findings: Sequence[Finding], *, waits_for_nodes: bool = False) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dashboards.formats import holds_password
 from stablesweep.errors import StablesweepError
 from stablesweep.home import TRACKING_VARIABLE
 
@@ -54,7 +55,8 @@ def _value(name: str) -> str:
 
 def _check_tracking(uri: str) -> None:
     unset = f"unset {TRACKING_VARIABLE} here to record the study in its home on the cluster"
-    if re.search(r"://[^/]*@", uri):
+    # A user without a password may be a token.
+    if holds_password(uri) or re.search(r"://[^/]*@", uri):
         raise EnvironmentRefused(
             f"{TRACKING_VARIABLE}: it holds a password, which everyone who can see the cluster's jobs could read; set "
             f"it on the nodes of the cluster and unset it here, or hand it over all the same: --env {TRACKING_VARIABLE}."

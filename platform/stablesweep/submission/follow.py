@@ -3,15 +3,13 @@
 import time
 from collections.abc import Callable
 
+from stablesweep.errors import INTERRUPTED
 from stablesweep.submission.asking import Unreachable
 from stablesweep.submission.client import Job, JobServer
 
 POLL_S = 2.0
 PATIENCE_S = 600.0
 """How long a server may stay away before following ends; the job itself goes on."""
-
-STOPPED_CLEANLY = 130
-"""The exit code of a study that was stopped with trials left."""
 
 
 class Follower:
@@ -62,7 +60,7 @@ def describe_end(job: Job) -> str:
         return f"Job {job.submission_id} has ended well."
     if job.status == "STOPPED":
         return f"Job {job.submission_id} was stopped; submit the study again to continue it."
-    if job.exit_code == STOPPED_CLEANLY:
+    if job.exit_code == INTERRUPTED:
         return f"Job {job.submission_id} stopped with trials left; submit the study again to continue it."
     first = job.message.strip().splitlines()[0] if job.message.strip() else "no reason given"
     return f"Job {job.submission_id} failed: {first}"

@@ -57,7 +57,7 @@ def kept_job(home: Home, study: str) -> JobFile | None:
 
 
 def newest_job(server: JobServer, study: str) -> Job:
-    """The job of a study that was submitted last, from wherever.
+    """The job of a study that was submitted last, from wherever; one that has not ended comes first.
 
     Raises:
         JobServerError: If the server cannot be asked.
@@ -70,4 +70,4 @@ def newest_job(server: JobServer, study: str) -> Job:
             f"{server.address}: no job of a study {study!r} (studies: {', '.join(known) or 'none'}); "
             "jobs that were submitted by hand are found with `ray job list`."
         )
-    return max(jobs, key=lambda job: job.submitted_ms)
+    return max(jobs, key=lambda job: (not job.ended, job.submitted_ms))

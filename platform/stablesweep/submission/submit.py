@@ -1,6 +1,5 @@
 """Submitting a study: validated here, checked there, sent as it was said, and kept so that it is found again."""
 
-import re
 import secrets
 import shlex
 import tempfile
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dashboards.formats import without_password
+from dashboards.formats import holds_password, without_password
 from stablesweep import __version__
+from stablesweep.checkpoints import STORAGE_VARIABLE
 from stablesweep.errors import StablesweepError
 from stablesweep.home import HOME_VARIABLE, Home
 from stablesweep.study import Study
@@ -19,7 +19,7 @@ from stablesweep.submission import checks
 from stablesweep.submission.asking import JobServerError
 from stablesweep.submission.client import JobServer
 from stablesweep.submission.environment import runtime_environment
-from stablesweep.submission.job_file import HOME, STUDY, JobFile, keep_job
+from stablesweep.submission.job_file import HOME, STUDY, JobFile, keep_job, kept_job
 from stablesweep.submission.upload import Upload, UploadError, check_size, choose_files, describe, stage
 
 Say = Callable[[str], None]
@@ -60,7 +60,7 @@ def submit_study(request: Request, server: JobServer, variables: dict[str, str],
         StablesweepError: If something is wrong here or there. No study was started then, unless the message begins with
             the id of its job: of that job the server has not said whether it runs.
     """
-    _refuse_relative(request)
+    _refuse_relative(request, variables)
     upload, source = _chosen(request)
     with _staged(upload, say) as staged:
         environment = runtime_environment(staged, variables)
@@ -68,8 +68,9 @@ def submit_study(request: Request, server: JobServer, variables: dict[str, str],
             say("Checking the cluster.")
             arguments = _arguments(request, "doctor", source)
             findings = checks.check_cluster(server, _new_id("check", request.study.name), arguments, environment)
-            say(checks.render_findings(findings, checks.versions_here()))
+            say(checks.render_findings(findings))
             checks.refuse_if_wrong(findings, waits_for_nodes=request.wait_for_nodes)
+        _refuse_second(request, server, home)
         submission_id = _keep(request, server, home)
         try:
             server.submit(submission_id, _arguments(request, "run", source), environment, _metadata(request, variables))
@@ -77,6 +78,24 @@ def submit_study(request: Request, server: JobServer, variables: dict[str, str],
             look = f"stablesweep status {request.study.name} --address {server.address}"
             raise type(error)(f"{submission_id}: this job may have been started, see `{look}`: {error}") from error
     return submission_id
+
+
+def _refuse_second(request: Request, server: JobServer, home: Home) -> None:
+    """Raises StablesweepError if the study's job from this home still runs: it would not be found again after this one."""
+    study = request.study.name
+    kept = kept_job(home, study)
+    if kept is None or kept.address != server.address:
+        return
+    try:
+        job = server.job(kept.submission_id)
+    except JobServerError:
+        # It was never started, or its cluster was started anew.
+        return
+    if not job.ended:
+        raise StablesweepError(
+            f"{study}: its job {job.submission_id} is {job.status} at {server.address}; follow it with `stablesweep logs {study} "
+            f"--follow`, or end it with `stablesweep stop {study}`, and submit again."
+        )
 
 
 def _keep(request: Request, server: JobServer, home: Home) -> str:
@@ -93,24 +112,24 @@ def _keep(request: Request, server: JobServer, home: Home) -> str:
 
 def refuse_secrets(storage: str | None) -> None:
     """Raises StablesweepError if a URI holds a password: a job's command line is shown to everyone who may see jobs."""
-    # A user alone is none (Azure's container, Google's `anonymous`), nor is a port; a password may hold a slash.
-    if storage is not None and re.search(r"://[^/@?]*:(?!\d+/)[^@]+@", storage):
+    if storage is not None and holds_password(storage):
         raise StablesweepError(
             f"--storage {without_password(storage)}: it holds a password, and everyone who may see the cluster's jobs would see it; "
             "give the nodes their credentials in the environment of their Ray."
         )
 
 
-def _refuse_relative(request: Request) -> None:
+def _refuse_relative(request: Request, variables: dict[str, str]) -> None:
     """Raises StablesweepError if a place on the cluster is relative: a job's own folder is deleted after it."""
     if request.home and not request.home.startswith(("/", "~")):
         raise StablesweepError(
             f"--home {request.home}: on the cluster it would lie in the job's own folder, which Ray deletes; "
             "give an absolute folder, or one that begins with ~."
         )
-    if request.storage and not request.storage.startswith(("/", "~")) and "://" not in request.storage:
+    storage = request.storage or variables.get(STORAGE_VARIABLE)
+    if storage and not storage.startswith(("/", "~")) and "://" not in storage:
         raise StablesweepError(
-            f"--storage {request.storage}: on the cluster it would lie in the job's own folder, which Ray deletes; "
+            f"--storage {storage}: on the cluster it would lie in the job's own folder, which Ray deletes; "
             "give an absolute folder that all nodes see, or a URI such as s3://bucket/folder."
         )
 
