@@ -103,7 +103,9 @@ def ray_session() -> Iterator[None]:
         ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
-        raise StablesweepError(f"{where}: {short(error, 300)}.") from error
+        same = "see that the head runs, and that its token, Python and ray are the same here"
+        way_out = same if address else "see what `ray start --head --block` says"
+        raise StablesweepError(f"{where}: {short(error, 300)}; {way_out}.") from error
     try:
         yield
     finally:

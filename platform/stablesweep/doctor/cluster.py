@@ -51,8 +51,7 @@ def cluster(study: Study | None, storage: str) -> Iterator[Finding]:
             yield resources_finding(machines, study, "Ray")
             yield from node_findings(study, storage)
     except StablesweepError as error:
-        way_out = "see that the head runs, and that its token, Python and ray are the same here" if address else ""
-        yield from_error("cluster", error, way_out or "see what `ray start --head --block` says")
+        yield from_error("cluster", error, "see what `ray status` says")
 
 
 def without_ray(study: Study | None) -> Iterator[Finding]:
