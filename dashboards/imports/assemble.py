@@ -124,7 +124,7 @@ def _statuses(raw: RawTrials, options: ImportOptions, errors: Floats) -> tuple[n
         other = "failed" if options.missing == "diverged" else "diverged"
         notes.append(
             f"{raw.source}: {int(absent.sum())} of {raw.n} trials have no number as their result and count as "
-            f"{meaning}; say missing={other} if they {'crashed' if other == 'failed' else 'diverged'}."
+            f"{meaning}; say `--missing {other}` (in Python: missing={other!r}) if they {'crashed' if other == 'failed' else 'diverged'}."
         )
     return statuses, notes
 

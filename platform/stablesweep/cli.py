@@ -2,6 +2,7 @@
 
 import functools
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -74,8 +75,11 @@ def run(
     Finished trials are never run twice. Ctrl-C stops after a checkpoint; twice stops at once.
     """
     from stablesweep.run import run_study
+    from stablesweep.stopping import sigterm_interrupts
     from stablesweep.study_file import load_study
 
+    # Before training there is no checkpoint to wait for.
+    sigterm_interrupts()
     place = Home.at(home)
     loaded = load_study(study, settings)
     console = _console()
@@ -126,7 +130,7 @@ def _show_results(home: Home, name: str, timing: dict[str, float]) -> None:
     click.echo()
     click.echo(render_summary(shown))
     click.echo(f"Report: {report.path}")
-    click.echo(f"Web app: stablesweep dashboard{_home_option(home)}")
+    click.echo(f"Web app: {_callable('stablesweep')} dashboard{_home_option(home)}")
     click.echo(f"MLflow: {_browse_command(home)}")
 
 
@@ -141,7 +145,13 @@ def _browse_command(home: Home) -> str:
         return without_password(uri)
     # A password is not printed: the shell puts it in.
     shown = uri if without_password(uri) == uri else f'"${TRACKING_VARIABLE}"'
-    return f"mlflow ui --backend-store-uri {shown}"
+    return f"{_callable('mlflow')} ui --backend-store-uri {shown}"
+
+
+def _callable(command: str) -> str:
+    """How a command of this environment is called: by its name, unless the environment is not activated."""
+    beside = Path(sys.executable).with_name(command)
+    return command if shutil.which(command) or not beside.exists() else shlex.quote(str(beside))
 
 
 def _reading(read: Callable[[], Result]) -> Result:

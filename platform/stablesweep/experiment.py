@@ -35,14 +35,31 @@ def open_client(uri: str) -> "MlflowClient":
 
 @contextlib.contextmanager
 def alone_at_first(uri: str) -> Iterator[None]:
-    """Let one process at a time into the block where the store is an SQLite file: two that make MLflow's tables at once fail."""
+    """Let one process at a time into the block where the store is an SQLite file: two that make MLflow's tables at once fail.
+
+    A file that is not there is made before the block, whole or not at all: MLflow cannot use one whose tables are half made.
+    """
     path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     if not uri.startswith("sqlite:///") or not path.parent.is_dir():
         yield
         return
     with path.with_name(f"{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists():
+            _make_store(path)
         yield
+
+
+def _make_store(path: Path) -> None:
+    """Make an SQLite file with MLflow's tables, which takes seconds, under another name first."""
+    from mlflow import MlflowClient
+
+    new = path.with_name(f"{path.name}.new")
+    # An earlier process may have been killed here.
+    for left in (new, new.with_name(f"{new.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+    new.replace(path)
 
 
 def experiment_of(client: "MlflowClient", study: Study, artifact_root: Path | None) -> str:

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from types import FrameType
 
 
+def sigterm_interrupts() -> None:
+    """From now on SIGTERM raises KeyboardInterrupt, as SIGINT does. Outside the main thread nothing changes."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def stop_on_signal(stop: threading.Event) -> Iterator[None]:
     """Set ``stop`` on the first SIGINT or SIGTERM; the second SIGINT raises KeyboardInterrupt.

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from stablesweep.stopping import stop_on_signal
+from stablesweep.stopping import sigterm_interrupts, stop_on_signal
 
 
-def _interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+def _interrupt(number: signal.Signals = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
     time.sleep(5)
 
 
@@ -23,6 +23,16 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: signal.Signals)
         with pytest.raises(KeyboardInterrupt):
             _interrupt()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_sigterm_interrupts_before_there_is_anything_to_stop() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        sigterm_interrupts()
+        with pytest.raises(KeyboardInterrupt):
+            _interrupt(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_another_thread_changes_no_handler() -> None:
