@@ -12,59 +12,71 @@ from tests.dashboards.postgres import postgres_server
 from tests.dashboards.rounds import EPOCHS, HARDWARE, Rounds, check, purge
 from tests.mlflow_server import Server
 
+KINDS = ("start", "start", "epoch", "epoch", "end", "end", "restart", "delete", "restore", "purge", "other", "warn")
+"""What can happen to a study; the first three twice as often as the others."""
 
-def random_step(rounds: Rounds, store: str, choice: random.Random) -> str:
-    """One thing that happens to a study; returns what."""
-    pick = choice.choice
-    waiting = [key for key in rounds.keys if key not in rounds.state]
+
+def candidates(rounds: Rounds) -> dict[str, list[str]]:
+    """By kind the trials or runs that it can happen to now."""
     running = [key for key, (status, _) in rounds.state.items() if status == "running"]
     ended = [key for key, (status, _) in rounds.state.items() if status != "running"]
-    lost = [key for key in ended if rounds.state[key][0] in ("lost", "failed")]
-    what = pick(
-        ["start", "start", "epoch", "epoch", "end", "end", "restart", "delete", "restore", "purge", "other", "warn"]
-    )
-    if what == "start" and waiting:
-        for key in choice.sample(waiting, min(len(waiting), choice.randint(1, 3))):
+    deleted = sorted(rounds.deleted)
+    return {
+        "start": [key for key in rounds.keys if key not in rounds.state],
+        "epoch": running,
+        "end": running,
+        "restart": [key for key in ended if rounds.state[key][0] in ("lost", "failed")],
+        "delete": ended,
+        "restore": deleted,
+        "purge": deleted,
+        "other": [rounds.study_run],
+        "warn": sorted(rounds.state),
+    }
+
+
+def random_step(rounds: Rounds, store: str, choice: random.Random) -> str:
+    """One thing that happens to a study, of those that can happen now; returns what."""
+    pick = choice.choice
+    possible = candidates(rounds)
+    what = pick([kind for kind in KINDS if possible[kind]])
+    one = pick(possible[what])
+    if what == "start":
+        for key in choice.sample(possible[what], min(len(possible[what]), choice.randint(1, 3))):
             rounds.touch(key, "running", 0)
-    elif what == "epoch" and running:
-        for key in running:
+    elif what == "epoch":
+        for key in possible[what]:
             rounds.touch(key, "running", min(rounds.state[key][1] + 1, EPOCHS))
-    elif what == "end" and running:
-        key = pick(running)
+    elif what == "end":
         status = pick(["completed", "completed", "diverged", "failed", "lost", "pruned"])
-        rounds.touch(key, status, EPOCHS if status == "completed" else rounds.state[key][1])
+        rounds.touch(one, status, EPOCHS if status == "completed" else rounds.state[one][1])
         if choice.random() < 0.6:
-            rounds.log_pack(key)
-    elif what == "restart" and lost:
-        rounds.touch(pick(lost), "running", 0)
-    elif what == "delete" and ended:
-        run_id = rounds.delete(pick(ended))
+            rounds.log_pack(one)
+    elif what == "restart":
+        rounds.touch(one, "running", 0)
+    elif what == "delete":
+        run_id = rounds.delete(one)
         if choice.random() < 0.3:
             del rounds.deleted[run_id]
             purge(store, run_id)
-    elif what == "restore" and rounds.deleted:
-        run_id = pick(sorted(rounds.deleted))
-        rounds.client.restore_run(run_id)
-        key = rounds.deleted.pop(run_id)
+    elif what == "restore":
+        rounds.client.restore_run(one)
+        key = rounds.deleted.pop(one)
         if key not in rounds.runs:
-            data = rounds.client.get_run(run_id).data
-            rounds.runs[key] = run_id
+            data = rounds.client.get_run(one).data
+            rounds.runs[key] = one
             rounds.state[key] = data.tags[tags.STATUS], int(data.metrics.get(tags.EPOCHS_DONE, 0))
-    elif what == "purge" and rounds.deleted:
-        run_id = pick(sorted(rounds.deleted))
-        del rounds.deleted[run_id]
-        purge(store, run_id)
+    elif what == "purge":
+        del rounds.deleted[one]
+        purge(store, one)
     elif what == "other":
-        rounds.client.set_tag(rounds.study_run, tags.HARDWARE, HARDWARE)
+        rounds.client.set_tag(one, tags.HARDWARE, HARDWARE)
         if rounds.draws < 12:
             rounds.extend(1)
-    elif what == "warn" and rounds.state:
-        key = pick(sorted(rounds.state))
-        if choice.random() < 0.4:
-            rounds.damage_pack(key)
-        else:
-            # The ledger has none of the second kind.
-            rounds.another_run(pick([key, f"{key}/0"]))
+    elif choice.random() < 0.4:
+        rounds.damage_pack(one)
+    else:
+        # The ledger has none of the second kind.
+        rounds.another_run(pick([one, f"{one}/0"]))
     # Not twice in a row: a run that was touched by two dying publishers is seen when a third one ends its round.
     if what in ("other", "warn") or rounds.number > rounds.announced + 1 or choice.random() < 0.7:
         rounds.announce()
