@@ -33,7 +33,8 @@ def postgres_server(log: Path) -> Iterator[str]:
         options = ["-k", home, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
         command = [*as_user, str(programs / "postgres"), "-D", str(data), *options]
-        with _running(command, lambda: not _fails(ready), log):
+        stop = [*as_user, str(programs / "pg_ctl"), "stop", "-D", str(data), "-m", "fast"]
+        with _running(command, lambda: not _fails(ready), stop, log):
             yield f"postgresql+psycopg2://mlflow:secret@127.0.0.1:{port}/postgres"
 
 
@@ -48,7 +49,7 @@ def _fails(command: list[str]) -> bool:
 
 
 @contextmanager
-def _running(command: list[str], ready: Callable[[], bool], log: Path) -> Iterator[None]:
+def _running(command: list[str], ready: Callable[[], bool], stop: list[str], log: Path) -> Iterator[None]:
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
@@ -60,5 +61,7 @@ def _running(command: list[str], ready: Callable[[], bool], log: Path) -> Iterat
             assert ready(), log.read_text()
             yield
         finally:
+            # At SIGTERM alone PostgreSQL waits for all who are connected, as MLflow in this process still is.
+            subprocess.run(stop, capture_output=True, check=False)
             process.terminate()
             process.wait(30)
