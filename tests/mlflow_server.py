@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 
 from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
 from stablesweep.trials import Trial
+from tests.ray_cluster import free_port
 
 
 def server_environment() -> dict[str, str]:
@@ -21,20 +21,19 @@ def server_environment() -> dict[str, str]:
 
 
 class Server:
-    """An MLflow server process on a port of its own."""
+    """An MLflow server process on a port of its own; ``store`` is the URI of its database, in the folder by default."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str | None = None) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.store = store or f"sqlite:///{folder}/server.db"
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"]
+        command += ["--backend-store-uri", self.store, "--workers", "1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -2,18 +2,22 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from dashboards.tables import CURVES_SCHEMA, NO_UNITS, TrialRecord, build_trials, unit_positions
+from dashboards.tracking.snapshot import Snapshot
 from dashboards.tracking.study import StudyRecord
 from tests.browser import chromium_program
+
+if TYPE_CHECKING:
+    from tests.dashboards.rounds import Rounds
 
 MakeLedger = Callable[..., pa.Table]
 MakeRecord = Callable[..., StudyRecord]
@@ -286,6 +290,22 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tracking_uri(empty_store: Path, tmp_path: Path) -> str:
     """A new SQLite MLflow store."""
     return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture
+def rounds(tracking_uri: str, tmp_path: Path) -> "Iterator[Rounds]":
+    """Writes a study ``demo`` of six draws."""
+    from dashboards import quiet_mlflow
+    from tests.dashboards.rounds import Rounds
+
+    with quiet_mlflow():
+        yield Rounds(tracking_uri, tmp_path / "writer", "demo", draws=6)
+
+
+@pytest.fixture
+def snapshot(tracking_uri: str, tmp_path: Path) -> Snapshot:
+    """The local copy of that study."""
+    return Snapshot(tracking_uri, "demo", tmp_path / "copies")
 
 
 @pytest.fixture(scope="session")
