@@ -120,3 +120,8 @@ def holds_password(uri: str) -> bool:
 def without_passwords(text: str) -> str:
     """A message fit to be shown: in every URI of it ``user:password@`` becomes ``***@``."""
     return re.sub(r"://\S*@", "://***@", text)
+
+
+def without_controls(text: str) -> str:
+    """A text that others wrote, without what a terminal obeys."""
+    return "".join(letter for letter in text if letter.isprintable())

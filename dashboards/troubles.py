@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dashboards.formats import without_controls
+
 STATUSES = ("failed", "lost")
 NOT_RECORDED = "not recorded"
 
@@ -53,5 +55,4 @@ def troubles_of(trials: pa.Table) -> list[Trouble]:
 
 def _one_line(reason: str | None) -> str:
     # An exception's message may hold what a terminal obeys.
-    line = " ".join((reason or "").split())
-    return "".join(letter for letter in line if letter.isprintable()) or NOT_RECORDED
+    return without_controls(" ".join((reason or "").split())) or NOT_RECORDED

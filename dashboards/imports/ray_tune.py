@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dashboards.formats import without_controls
 from dashboards.imports.assemble import reserved_names
 from dashboards.imports.options import COMPLETED, PRUNED, ImportOptions, UnusableResults
 from dashboards.imports.raw import CURVE_SCHEMA, RawColumn, RawTrials, free_names, scalar_column
@@ -350,7 +351,7 @@ def _failure(file: Path) -> str | None:
         return None
     lines = [line.strip() for line in _COLOURS.sub("", file.read_text(encoding="utf-8", errors="replace")).splitlines()]
     last = next((line for line in reversed(lines) if line), "it says nothing")
-    return "".join(letter for letter in last if letter.isprintable())[:300]
+    return without_controls(last)[:300]
 
 
 def flat(nested: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, Any, TypeVar
 
 from pyarrow import fs
 
 from dashboards.formats import without_password
 from stablesweep.errors import StablesweepError, short
-from stablesweep.home import StudyFolder
+from stablesweep.home import StudyFolder, whole_path
 
 KEEP = 2
 """The newest, and the one before in case the newest is damaged."""
@@ -46,6 +46,11 @@ class Seal:
     keys: tuple[str, ...]
     """The trials in it."""
 
+    def __post_init__(self) -> None:
+        whole = all(type(count) is int for count in (self.bytes, self.epoch, self.step))
+        if not whole or not all(isinstance(text, str) for text in (self.sha256, *self.keys)):
+            raise TypeError("a seal's numbers are whole ones, and its keys are texts")
+
 
 def open_storage(where: str) -> tuple[fs.FileSystem, str]:
     """The file system and the folder in it of a path or a URI (``s3://``, ``gs://``, ``file://``, ...).
@@ -58,8 +63,10 @@ def open_storage(where: str) -> tuple[fs.FileSystem, str]:
         if not folder.strip("/"):
             raise ValueError("it names no folder")
     except (ValueError, OSError, TypeError) as error:
+        # It quotes the whole URI, whose options may hold a secret key.
+        why = short(ValueError(str(error).replace(where, shown(where))))
         raise StablesweepError(
-            f"storage {shown(where)}: no place for checkpoints ({short(error)}); give an absolute path or a URI such as s3://bucket/folder."
+            f"storage {shown(where)}: no place for checkpoints ({why}); give an absolute path or a URI such as s3://bucket/folder."
         ) from error
     return system, folder
 
@@ -75,11 +82,14 @@ def study_storage(folder: StudyFolder, given: str | None) -> str:
     Args:
         folder: The study's folder in its home.
         given: A path or a URI for the checkpoints of all studies.
+
+    Raises:
+        StablesweepError: If the path can be none.
     """
     where = given or os.environ.get(STORAGE_VARIABLE)
     if not where:
         return str(folder.packs)
-    return in_storage(where if "://" in where else str(Path(where).expanduser().resolve()), folder.path.name)
+    return in_storage(where if "://" in where else str(whole_path(where)), folder.path.name)
 
 
 def in_storage(where: str, *parts: str) -> str:
@@ -132,8 +142,7 @@ class CheckpointStore:
 
     def names(self) -> list[str]:
         """The checkpoints, the one that was written last first. Raises OSError if the storage cannot be read."""
-        seals = [(info.mtime_ns, info.base_name) for info in self._files() if info.base_name.endswith(SEAL)]
-        return [file.removesuffix(SEAL) for _, file in sorted(seals, reverse=True)]
+        return _newest_first(self._files())
 
     def seal(self, name: str) -> Seal:
         """What was written down about a checkpoint.
@@ -146,14 +155,13 @@ class CheckpointStore:
         try:
             with self._system.open_input_file(path) as stream:
                 values = json.loads(stream.read())
-            seal = Seal(**{**values, "keys": tuple(values["keys"])})
+            if not isinstance(values["keys"], list):
+                raise TypeError("a seal's keys are a list")
+            return Seal(**{**values, "keys": tuple(values["keys"])})
         except FileNotFoundError as error:
             raise DamagedCheckpoint(f"{path}: the file is missing") from error
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise DamagedCheckpoint(f"{path}: it is not what was written") from error
-        if not all(isinstance(key, str) for key in seal.keys):
-            raise DamagedCheckpoint(f"{path}: it is not what was written")
-        return seal
 
     def read(self, name: str, load: Callable[[IO[bytes]], Value]) -> Value:
         """What ``load`` makes of a checkpoint's bytes, which are checked first.
@@ -204,9 +212,10 @@ class CheckpointStore:
 
     def _keep_newest(self) -> None:
         # By when they were written: one of no use, however far its training was, goes in its turn.
-        kept = {name + end for name in self.names()[:KEEP] for end in (DATA, SEAL)}
+        files = self._files()
+        kept = {name + end for name in _newest_first(files)[:KEEP] for end in (DATA, SEAL)}
         # The data first: a seal without data is damage that is seen, data without a seal is rubbish that stays.
-        old = [info.base_name for info in self._files() if info.base_name not in kept]
+        old = [info.base_name for info in files if info.base_name not in kept]
         self._delete(sorted(old, key=lambda file: file.endswith(SEAL)))
 
     def _files(self) -> list[fs.FileInfo]:
@@ -222,6 +231,12 @@ class CheckpointStore:
 
     def _path(self, file: str) -> str:
         return str(PurePosixPath(self._folder) / file)
+
+
+def _newest_first(files: list[fs.FileInfo]) -> list[str]:
+    """The checkpoints among a pack's files: those that have a seal."""
+    seals = [(info.mtime_ns, info.base_name) for info in files if info.base_name.endswith(SEAL)]
+    return [file.removesuffix(SEAL) for _, file in sorted(seals, reverse=True)]
 
 
 class _Digesting:

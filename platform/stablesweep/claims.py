@@ -6,12 +6,13 @@ A claim that was not renewed for a while has no owner any more, so that a crash 
 
 The store cannot compare and write in one step. Of two processes that claim a study at the same moment, both read their
 claim again a little later, and the one that was overwritten gives up. What is slower than that (a store that takes longer,
-a process that could not reach it for minutes and was taken over) is noticed when the claim is renewed: the process that finds another's
-claim stops then. Until that, at most a minute, both may have created runs of the same trials. Clocks that differ by more than
-a minute or two make claims look older or younger than they are.
+a process that could not reach it for minutes and was taken over) is noticed when the claim is renewed: the process that does not find
+its own claim stops then, also where the one that took over has ended meanwhile. Until that, at most a minute, both may have created
+runs of the same trials. Clocks that differ by more than a minute or two make claims look older or younger than they are.
 """
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from typing import Any
 
 from dashboards import tags
 from stablesweep.errors import HomeBusy
-from stablesweep.owner import LockOwner, plain
+from stablesweep.owner import UNREADABLE, LockOwner, plain
 
 BEAT_S = 60.0
 """So often a claim is renewed."""
@@ -48,11 +49,9 @@ class Claim:
         """A tag's value; None if it is not a claim."""
         try:
             fields = json.loads(text)
-            claim = cls(owner=LockOwner.from_fields(fields), home=plain(fields["home"]), beat=float(fields["beat"]))
-        except (ValueError, KeyError, TypeError):
+            return cls(owner=LockOwner.from_fields(fields), home=plain(fields["home"]), beat=float(fields["beat"]))
+        except UNREADABLE:
             return None
-        # Not a number, or so far ahead as no clock is: such a claim would never end.
-        return claim if claim.beat < time.time() + MAX_AHEAD_S else None
 
     def as_text(self) -> str:
         """The tag's value."""
@@ -60,7 +59,8 @@ class Claim:
 
     def is_stale(self) -> bool:
         """Whether it was not renewed for too long."""
-        return time.time() > self.beat + STALE_S
+        # Not a number, or so far ahead as no clock is: such a claim would never end.
+        return not self.beat - MAX_AHEAD_S < time.time() <= self.beat + STALE_S
 
     def in_words(self) -> str:
         """``process 71 on node-3, since 2026-11-21T14:05:09Z in /data/home/studies/small``."""
@@ -80,8 +80,8 @@ class StudyClaim:
     def __init__(self, client: Any, experiment_id: str, study: str, home: Path) -> None:
         self._client, self._experiment, self._study = client, experiment_id, study
         self._own = Claim(owner=LockOwner.this_process(), home=str(home), beat=time.time())
-        self._next = 0.0
-        """When to renew it, by the monotonic clock."""
+        self._next = math.inf
+        """When to renew it, by the monotonic clock; never before it was taken."""
 
     def take(self) -> None:
         """Claim the study.
@@ -101,16 +101,13 @@ class StudyClaim:
         """Say that the study is still being run, if it is time to; costs nothing otherwise.
 
         Raises:
-            HomeBusy: If another process has claimed the study meanwhile.
+            HomeBusy: If another process has claimed the study meanwhile, or had and has ended: what it added is not known here.
         """
         if time.monotonic() < self._next:
             return
         found = self._found()
-        if found is not None and self._is_anothers(found):
-            raise HomeBusy(
-                f"{self._study}: {found.in_words()}, has taken over this study, which this process had not said for "
-                f"{STALE_S / 60:.0f} minutes that it runs; nothing more is trained here: wait for that process, or stop it and run again."
-            )
+        if found is None or not self._is_own(found):
+            raise HomeBusy(self._taken_over(found))
         self._write()
 
     def release(self) -> None:
@@ -119,6 +116,16 @@ class StudyClaim:
         if found is not None and self._is_own(found):
             # Not every server can delete an experiment's tag.
             self._client.set_experiment_tag(self._experiment, tags.CLAIM, "")
+
+    def _taken_over(self, found: Claim | None) -> str:
+        who = "another process" if found is None else f"{found.in_words()},"
+        ended, way_out = " and has ended", "run again to continue"
+        if found is not None and self._is_anothers(found):
+            ended, way_out = "", "wait for that process, or stop it and run again"
+        return (
+            f"{self._study}: {who} has taken over this study, which this process had not said for "
+            f"{STALE_S / 60:.0f} minutes that it runs{ended}; nothing more is trained here: {way_out}."
+        )
 
     def _refuse(self, found: Claim | None) -> None:
         if found is None or not self._is_anothers(found):
@@ -139,15 +146,11 @@ class StudyClaim:
         if found.owner.instance and found.owner.instance == own.owner.instance:
             return True
         # In another container the same path may be another folder, with a lock of its own.
-        return found.home == own.home and self._sees(found.owner)
+        return found.home == own.home and found.owner.is_seen_here()
 
-    def _sees(self, owner: LockOwner) -> bool:
-        """Whether the owner's process id means the same process here."""
-        own = self._own.owner
-        return (owner.host, owner.namespace) == (own.host, own.namespace)
-
-    def _has_died(self, owner: LockOwner) -> bool:
-        if not self._sees(owner):
+    @staticmethod
+    def _has_died(owner: LockOwner) -> bool:
+        if not owner.is_seen_here():
             return False
         if owner.pid == os.getpid():
             # Its id is this process's now, which did not make the claim.

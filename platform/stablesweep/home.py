@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablesweep.errors import HomeBusy, StablesweepError
-from stablesweep.owner import RAY_JOB_VARIABLE, LockOwner
+from stablesweep.errors import HomeBusy, StablesweepError, short
+from stablesweep.owner import UNREADABLE, LockOwner, submission_id
 
 if TYPE_CHECKING:
     from dashboards.studies import Studies
@@ -76,11 +76,13 @@ class Home:
 
         Ray deletes the working directory of a job some time after its end: there a relative folder is taken from the
         user's home directory, so that the last is ``~/stablesweep-home``.
+
+        Raises:
+            StablesweepError: If no folder can be meant: it is in the home directory of nobody, or links lead in a circle.
         """
-        path = Path(folder or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser()
-        if in_ray_job() and not path.is_absolute():
-            path = Path.home() / path
-        return cls(path.resolve())
+        path = Path(folder or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+        relative = not path.is_absolute() and not str(path).startswith("~")
+        return cls(whole_path("~" / path if in_ray_job() and relative else path))
 
     def study(self, name: str) -> StudyFolder:
         """The folder of the study ``name``.
@@ -128,7 +130,20 @@ class Home:
 
 def in_ray_job() -> bool:
     """Whether this process is the entrypoint of a Ray job, or was started by one."""
-    return "job_submission_id" in os.environ.get(RAY_JOB_VARIABLE, "")
+    return submission_id() is not None
+
+
+def whole_path(path: str | Path) -> Path:
+    """A path made absolute, ``~`` and links followed; nothing need be there.
+
+    Raises:
+        StablesweepError: If there is no such user, or links lead in a circle.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    # Which of them it is for a circle of links depends on the version of Python.
+    except (RuntimeError, OSError, ValueError) as error:
+        raise StablesweepError(f"{path}: no folder can be meant ({short(error)}); give another path.") from error
 
 
 def is_locked(folder: StudyFolder) -> bool:
@@ -141,6 +156,9 @@ def is_locked(folder: StudyFolder) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        # A file system without locks: no study can run on it, see `locked`.
+        return False
     finally:
         os.close(descriptor)
     return False
@@ -152,7 +170,7 @@ def lock_owner(folder: StudyFolder) -> LockOwner | None:
         return None
     try:
         return LockOwner.from_fields(json.loads(folder.lock.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *UNREADABLE):
         return None
 
 

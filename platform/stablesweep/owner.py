@@ -11,9 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dashboards.formats import without_controls
+
 RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray's own, in the environment of a job's command."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What JSON that others wrote raises while it is read, or its values are: a number without end, endless nesting ..."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +42,7 @@ class LockOwner:
             host=socket.gethostname(),
             pid=os.getpid(),
             since=utc_now(),
-            job=_submission_id(),
+            job=submission_id(),
             namespace=process_namespace(),
             instance=_instance(os.getpid()),
         )
@@ -48,7 +52,7 @@ class LockOwner:
         """What :meth:`as_fields` gave, read back; earlier versions gave neither namespace nor instance.
 
         Raises:
-            KeyError, TypeError, ValueError: If these are no such fields.
+            KeyError, TypeError, ValueError, OverflowError: If these are no such fields; see :data:`UNREADABLE`.
         """
         job = fields["job"]
         return cls(
@@ -63,6 +67,10 @@ class LockOwner:
     def as_fields(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+    def is_seen_here(self) -> bool:
+        """Whether its process id means the same process here: neither another machine nor another container."""
+        return (self.host, self.namespace) == (socket.gethostname(), process_namespace())
 
     def in_words(self) -> str:
         """``process 71 on node-3 (Ray job raysubmit_x)``."""
@@ -88,7 +96,7 @@ def utc_now() -> str:
 
 def plain(text: Any) -> str:
     """Without what a terminal obeys: a claim was written by somebody else."""
-    return "".join(letter for letter in str(text) if letter.isprintable())[:200]
+    return without_controls(str(text))[:200]
 
 
 @functools.cache
@@ -97,10 +105,11 @@ def _instance(pid: int) -> str:
     return uuid.uuid4().hex
 
 
-def _submission_id() -> str | None:
+def submission_id() -> str | None:
+    """The Ray job whose entrypoint this process is, or was started by; None outside of one."""
     try:
         config = json.loads(os.environ.get(RAY_JOB_VARIABLE, "{}"))
         found = config["metadata"]["job_submission_id"]
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return None
-    return str(found)
+    return found if isinstance(found, str) else None

@@ -15,7 +15,7 @@ from stablesweep.claims import StudyClaim
 from stablesweep.curve_files import publish_curves
 from stablesweep.experiment import alone_at_first, check_same_study, experiment_of, open_client
 from stablesweep.outage import connection_errors, server_errors
-from stablesweep.record import Record, TrialState
+from stablesweep.record import Record, TrialState, record_errors
 from stablesweep.run_tags import RunTags, TagsToMake
 from stablesweep.study import Study
 from stablesweep.study_runs import StudyRuns
@@ -63,6 +63,7 @@ class Publisher:
         Raises:
             TrackingError: If the server cannot be used; the message names it.
             HomeBusy: If another process runs the study.
+            StablesweepError: If the record cannot be read or written.
         """
         # A server that goes away is met by our own retries, which training does not wait for.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -91,10 +92,12 @@ class Publisher:
     def _find_runs(self, record: Record) -> None:
         trial_runs, trials = self._runs.find(), list(self._trials.values())
         if self._runs.study_run:
-            known = record.is_published_to(self._runs.study_run)
+            with record_errors(record.path):
+                known = record.is_published_to(self._runs.study_run)
             check_same_study(self._client, self._uri, self._runs.study_run, self._study, trials, known=known)
         self._runs.create_missing((trial.phase, trial.arm) for trial in trials)
-        record.publish_to(self._runs.study_run, trial_runs)
+        with record_errors(record.path):
+            record.publish_to(self._runs.study_run, trial_runs)
         self._trial_runs = TrialRuns(self._runs, trial_runs)
 
     def begin(self, files: Sequence[Path], *, training: bool) -> None:

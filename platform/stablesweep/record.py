@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,12 @@ CREATE TABLE IF NOT EXISTS target (study_run TEXT NOT NULL);
 SEALED = "key, status, error, best_error, epochs_done, seconds, reason"
 """What the seal of a finished trial covers: SQLite itself does not notice a bit that flips inside a value."""
 SEALED_EPOCH = "key, epoch, train_loss, error, lr, seconds, more"
+FOUND_EPOCHS = """
+SELECT (SELECT count(*) FROM epochs),
+       (SELECT coalesce(sum(found), 0) FROM
+           (SELECT (SELECT count(*) FROM epochs WHERE epochs.key = trials.key) AS found FROM trials))
+"""
+"""How many epochs there are, and how many of them are found by their trials: a row whose key has changed is not."""
 MOVE_AWAY = "move it away to train its trials again"
 MAKE_USABLE = "make room on its disk, or make it and its folder readable and writable"
 OUTER_FAULTS = {
@@ -70,6 +76,17 @@ class TrialState:
     """The last epoch that MLflow has."""
     last_epoch: int
     """The last epoch that was reported."""
+
+
+@contextlib.contextmanager
+def record_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises in the block into a :class:`StablesweepError` that names the record."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StablesweepError(
+            f"{path}: cannot be read or written ({error}); make room or release the file, then run again to continue."
+        ) from error
 
 
 class Record:
@@ -123,6 +140,9 @@ class Record:
         changed = f"SELECT key FROM trials WHERE status IN {tuple(sorted(FINAL))} AND seal != seal({SEALED})"
         for (key,) in self._connection.execute(changed):
             raise sqlite3.DatabaseError(f"the result of {key} is damaged")
+        there, found = self._connection.execute(FOUND_EPOCHS).fetchone()
+        if there != found:
+            raise sqlite3.DatabaseError(f"{there} epochs are there, and its trials have {found}")
 
     def close(self) -> None:
         """Close the file."""

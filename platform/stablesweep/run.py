@@ -23,9 +23,9 @@ from stablesweep.preflight import check_data
 from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher
 from stablesweep.ray_session import Capacity, prepare_environment, ray_session
-from stablesweep.record import Record
+from stablesweep.record import Record, record_errors
 from stablesweep.run_tags import RunTags
-from stablesweep.running_study import RunningStudy, record_errors
+from stablesweep.running_study import RunningStudy
 from stablesweep.stopping import stop_on_signal
 from stablesweep.study import Study
 from stablesweep.trials import Trial
@@ -160,7 +160,8 @@ def _run(session: _Session, home: Home, sizes: ImageSizes | None) -> RunOutcome:
 
 def _run_connected(session: _Session, publisher: Publisher, sizes: ImageSizes | None) -> RunOutcome:
     study, folder, trials = session.study, session.folder, session.ledger.trials
-    before = {state.key for state in session.record.trials() if state.status in FINAL}
+    with record_errors(folder.record):
+        before = {state.key for state in session.record.trials() if state.status in FINAL}
     left = [trial for trial in trials if trial.key not in before]
     with session.watch.time("recording"):
         publisher.begin([folder.ledger, folder.study_file], training=bool(left))
@@ -255,16 +256,18 @@ def _close(session: _Session, publisher: Publisher, before: set[str], trained: b
     from stablesweep.recorder import publish_all
 
     trials, record, watch = session.ledger.trials, session.record, session.watch
-    states = {state.key: state.status for state in record.trials()}
-    final = {key for key, status in states.items() if status in FINAL}
+    with record_errors(record.path):
+        states, skipped = record.trials(), record.skipped_samples()
+    final = {state.key for state in states if state.status in FINAL}
+    lost = [state for state in states if state.status == "lost"]
     outcome = RunOutcome(
         trained=len(final - before),
         unfinished=len({trial.key for trial in trials} - final),
-        lost=sum(status == "lost" for status in states.values()),
-        lost_reasons=tuple(sorted({state.reason or "" for state in record.trials() if state.status == "lost"})),
-        skipped=tuple(record.skipped_samples()),
+        lost=len(lost),
+        lost_reasons=tuple(sorted({state.reason or "" for state in lost})),
+        skipped=tuple(skipped),
     )
-    with watch.time("recording"):
+    with watch.time("recording"), record_errors(record.path):
         outcome.unpublished = publish_all(publisher, record)
     outcome.timing = {**watch.seconds, "total": watch.total()}
     if outcome.unpublished is None:

@@ -21,10 +21,12 @@ class RunTags:
 
 
 class TagsToMake:
-    """Functions that make tags, each called once: in the first round after it was added that does not fail."""
+    """Functions that make tags, each called once: in the first round after it was added."""
 
     def __init__(self) -> None:
         self._makers: list[Callable[[], RunTags]] = []
+        self._made: RunTags | None = None
+        """By the first of them, if it could not be written yet."""
 
     def add(self, make: Callable[[], RunTags]) -> None:
         """Call ``make`` in the next round; if it raises, there are no such tags."""
@@ -33,8 +35,11 @@ class TagsToMake:
     def publish(self, runs: StudyRuns) -> None:
         """Make the tags and write those that the runs do not have."""
         while self._makers:
-            _write(runs, _made(self._makers[0]))
-            # Only now: after an error above it is made once more.
+            if self._made is None:
+                self._made = _made(self._makers[0])
+            _write(runs, self._made)
+            # Only now: after an error above they are written in the next round.
+            self._made = None
             del self._makers[0]
 
 

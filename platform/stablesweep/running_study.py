@@ -1,34 +1,19 @@
 """What a study does, while it runs, with what it learns: keep it, show it, and let it decide what comes next."""
 
-import contextlib
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from stablesweep.centres import Setting
-from stablesweep.errors import StablesweepError
 from stablesweep.home import StudyFolder
 from stablesweep.ledger import Ledger
 from stablesweep.messages import Message, Remark, TrialEnded
 from stablesweep.outcomes import Outcomes
 from stablesweep.progress import Progress
 from stablesweep.publisher import Publisher
-from stablesweep.record import Record
+from stablesweep.record import Record, record_errors
 from stablesweep.schedule import Schedule
 from stablesweep.study import Study
 from stablesweep.trials import Trial
-
-
-@contextlib.contextmanager
-def record_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises in the block into a :class:`StablesweepError` that names the record."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StablesweepError(
-            f"{path}: cannot be written ({error}); make room or release the file, then run again to continue."
-        ) from error
 
 
 class RunningStudy:

@@ -40,7 +40,10 @@ class StudyStatus:
 
 
 def read_states(home: Home, name: str) -> dict[str, TrialState]:
-    """What the local record has, by key; empty if the study never started. Writes nothing."""
+    """What the local record has, by key; empty if the study never started.
+
+    Writes nothing, but for the tables and columns that the file of an earlier version lacks.
+    """
     path = home.study(name).record
     if not path.exists():
         return {}
@@ -52,7 +55,10 @@ def read_states(home: Home, name: str) -> dict[str, TrialState]:
 
 
 def read_pack_sizes(home: Home, study: Study) -> dict[str, int]:
-    """By arm, how many trials a pack may have where an earlier run met the limits of memory. Writes nothing."""
+    """By arm, how many trials a pack may have where an earlier run met the limits of memory.
+
+    Writes nothing, but for the tables and columns that the file of an earlier version lacks.
+    """
     path = home.study(study.name).record
     if not path.exists():
         return {}

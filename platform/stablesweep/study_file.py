@@ -215,11 +215,7 @@ def _model_in(annotation: Any) -> Any:
 
 
 def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        # Python writes no whole number of more than 4,300 digits.
-        return "a number of thousands of digits"
+    text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -133,7 +133,7 @@ class Store:
 
     def claim(self, host: str = "here") -> StudyClaim:
         claim = StudyClaim(self.client, self.experiment, "small", self.folder)
-        claim._own = anothers(host=host)
+        claim._own = anothers(host=host, instance=host)
         return claim
 
 
@@ -190,8 +190,13 @@ def test_a_young_claim_of_another_machine_refuses_and_stays(store: Store) -> Non
         json.dumps({"host": "a", "pid": "b", "since": "", "home": "", "job": None, "beat": 0}),
         json.dumps({**json.loads(anothers().as_text()), "beat": float("nan")}),
         json.dumps({**json.loads(anothers().as_text()), "beat": 1e300}),
+        json.dumps({**json.loads(anothers().as_text()), "beat": 10**400}),
+        json.dumps({**json.loads(anothers().as_text()), "beat": float("inf")}),
+        json.dumps({**json.loads(anothers().as_text()), "pid": float("inf")}),
+        # Deeper than Python reads; MLflow takes no longer value.
+        "[" * 20_000,
     ],
-    ids=range(8),
+    ids=range(12),
 )
 def test_what_is_no_claim_is_written_over(store: Store, left: str) -> None:
     store.leave(left)
@@ -351,6 +356,53 @@ def test_who_was_taken_over_stops_and_leaves_the_study_to_the_other(
     assert store.client.search_runs([store.experiment], f"tags.`{tags.ROLE}` = 'trial'") == []
     publisher.end(finished=False, timing=None)
     assert store.there() == left
+
+
+def dead_process() -> Claim:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return anothers(host=socket.gethostname(), pid=process.pid, namespace=process_namespace())
+
+
+@pytest.mark.parametrize(
+    ("left", "who"),
+    [
+        (lambda: "", "another process has"),
+        (lambda: dead_process().as_text(), r"process .*, has"),
+        (lambda: anothers(age=claims.STALE_S + 1).as_text(), r"process 71 on node-3 .*, has"),
+    ],
+    ids=["released", "crashed", "not renewed"],
+)
+def test_who_was_taken_over_by_one_that_has_ended_stops_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch, left: Callable[[], str], who: str
+) -> None:
+    """Its runs are in the store, and this process, which could not reach it, does not know them."""
+    publisher = store.publisher()
+    publisher.connect(store.record)
+    publisher.begin([store.ledger], training=True)
+    store.leave(left())
+    found = store.there()
+    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
+    now = time.monotonic() + claims.BEAT_S
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with pytest.raises(
+        HomeBusy, match=rf"^small: {who} taken over this study, .* and has ended; .*: run again to cont"
+    ):
+        publisher.publish(store.record)
+    assert store.client.search_runs([store.experiment], f"tags.`{tags.ROLE}` = 'trial'") == []
+    assert store.there() == found
+
+
+def test_a_clock_that_was_put_back_is_no_other_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = store.claim()
+    claim.renew()
+    assert store.there() == ""
+    claim.take()
+    now, clock = time.monotonic() + claims.BEAT_S, time.time() - 2 * claims.MAX_AHEAD_S
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: clock)
+    claim.renew()
+    assert claim_there(store.client, "small").beat == round(clock, 3)
 
 
 def test_the_recorder_of_who_was_taken_over_asks_for_a_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """Two runs of one study in one home: the lock and what it says. Real processes, no Ray."""
 
+import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,9 +16,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from stablesweep.checkpoints import study_storage
+from stablesweep.cli import main
 from stablesweep.errors import HomeBusy, StablesweepError
-from stablesweep.home import Home, StudyFolder, is_locked, lock_owner, locked
+from stablesweep.home import Home, StudyFolder, in_ray_job, is_locked, lock_owner, locked
 from stablesweep.owner import RAY_JOB_VARIABLE, TIME_FORMAT, LockOwner
 from tests.faults.full_disk import fill, small_disk
 from tests.support import SMALL
@@ -29,6 +34,8 @@ with locked(StudyFolder(Path(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+ENDLESS = '{"host": "a", "pid": 1e999, "since": "", "job": null}'
 
 
 @contextmanager
@@ -84,10 +91,22 @@ def test_a_ray_job_gives_its_submission_id(tmp_path: Path) -> None:
     assert owner.job == "raysubmit_7"
 
 
-@pytest.mark.parametrize("config", ["", "no json", "[]", '{"metadata": null}', '{"metadata": {}}'])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "no json",
+        "[]",
+        '{"metadata": null}',
+        '{"metadata": {}}',
+        '{"metadata": {"job_submission_id": null}}',
+        '{"metadata": {"job_submission_id": 7}}',
+    ],
+)
 def test_a_job_without_a_submission_id_has_none(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RAY_JOB_VARIABLE, config)
     assert LockOwner.this_process().job is None
+    assert not in_ray_job()
 
 
 def test_what_a_killed_process_left_holds_nobody_up(tmp_path: Path) -> None:
@@ -106,7 +125,7 @@ def test_what_a_killed_process_left_holds_nobody_up(tmp_path: Path) -> None:
     assert lock_owner(folder) is None
 
 
-@pytest.mark.parametrize("line", ["", "4711", "{", '{"host": "a"}', "\x00"])
+@pytest.mark.parametrize("line", ["", "4711", "{", '{"host": "a"}', "\x00", ENDLESS, "[" * 100_000], ids=range(7))
 def test_a_holder_that_does_not_say_who_it_is_is_refused_all_the_same(line: str, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "small")
     with holder(folder):
@@ -136,14 +155,33 @@ def test_asking_who_runs_a_study_keeps_no_run_from_starting(tmp_path: Path) -> N
         thread.join()
 
 
-def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_and_runs_no_study(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_locks(*_: int) -> None:
-        raise OSError(37, "No locks available")
+        raise OSError(code, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     folder = StudyFolder(tmp_path / "small")
     with pytest.raises(StablesweepError, match=r"run\.lock: cannot be locked \(No locks available\)"), locked(folder):
         pass
+    assert folder.lock.exists()
+    assert not is_locked(folder)
+    assert lock_owner(folder) is None
+
+
+def test_a_home_that_no_folder_can_be_is_named(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    for path in ("~no-such-user/x", str(circle / "x")):
+        shown = CliRunner().invoke(main, ["list", "--home", path])
+        assert shown.exit_code == 1
+        assert re.fullmatch(
+            rf"Error: {re.escape(path)}: no folder can be meant \(.*\); give another path\.\n", shown.stderr
+        )
+        with pytest.raises(StablesweepError, match="no folder can be meant"):
+            study_storage(Home.at(tmp_path).study("small"), path)
 
 
 def test_a_line_of_an_earlier_version_is_read(tmp_path: Path) -> None:

@@ -128,6 +128,15 @@ def test_a_text_that_no_file_can_hold_or_a_terminal_obeys(record: Record, text: 
     assert again.skipped_samples() == ["x\ufffdy.png: cannot be decoded"]
 
 
+def test_an_epoch_of_no_trial_is_damage(record: Record) -> None:
+    record.apply([started("a"), epoch("a", 1), epoch("a", 2), ended("a")])
+    record.close()
+    with sqlite3.connect(record.path) as connection:
+        connection.execute("UPDATE epochs SET key = 'q' WHERE epoch = 2")
+    with pytest.raises(StablesweepError, match=r"2 epochs are there, and its trials have 1\); move it away"):
+        Record(record.path)
+
+
 def test_a_file_that_cannot_be_opened_is_not_to_be_moved_away(tmp_path: Path) -> None:
     (tmp_path / "record.db").mkdir()
     with pytest.raises(StablesweepError, match=r"record\.db: .*unable to open database file.*make room") as error:

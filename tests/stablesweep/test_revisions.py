@@ -5,6 +5,7 @@ Every test writes to a real SQLite store; a client around the real one raises be
 
 import itertools
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mlflow import MlflowClient
 
 from dashboards import tags
 from dashboards.tracking.study import read_study
-from stablesweep.errors import TrackingError
+from stablesweep.errors import StablesweepError, TrackingError
 from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
@@ -175,6 +176,15 @@ def test_a_reader_between_any_two_writes_misses_nothing(stores: MakeStore) -> No
         for later in readings[place:]:
             if any(later is reading for reading in announced):
                 assert misses(earlier, later) == []
+
+
+def test_a_record_that_cannot_be_used_is_not_blamed_on_the_tracking_store(stores: MakeStore) -> None:
+    store = stores()
+    with sqlite3.connect(store.record.path) as connection:
+        connection.execute("DROP TABLE target")
+    with pytest.raises(StablesweepError, match=r"record\.db: cannot be read or written \(no such table") as error:
+        store.publisher().connect(store.record)
+    assert "tracking store" not in str(error.value)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not done", "done but not answered"])

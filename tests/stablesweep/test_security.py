@@ -25,6 +25,7 @@ import stablesweep as ss
 from dashboards import tags
 from dashboards.report.figures import slug
 from dashboards.tracking.snapshot_files import folder_of
+from stablesweep.checkpoints import CheckpointStore, DamagedCheckpoint, open_storage, packs_in
 from stablesweep.cli import main
 from stablesweep.errors import StablesweepError, StudyError
 from stablesweep.home import Home
@@ -193,6 +194,29 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "aws-secret-9b07",
 }
 IN_THE_URI = "hunter2-in-the-uri"
+
+
+@pytest.mark.parametrize(
+    "place", ["s3://b/f?secret_key={}&x= y", "foo://h/x?secret_key={}", "s3://b/f?k=%ZZ{}", "hdfs://me:{}@h:x/f"]
+)
+def test_no_message_about_a_place_for_checkpoints_shows_a_secret(place: str) -> None:
+    with pytest.raises(StablesweepError, match="no place for checkpoints") as error:
+        open_storage(place.format(IN_THE_URI))
+    assert IN_THE_URI not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["sha256", "bytes", "epoch", "step", "keys"])
+def test_a_seal_that_somebody_else_wrote_is_checked(name: str, tmp_path: Path) -> None:
+    store = CheckpointStore(str(tmp_path / "pack"))
+    store.save(lambda file: file.write(b"state"), epoch=1, step=2, keys=("a",))
+    (seal,) = tmp_path.glob("pack/*.json")
+    values = json.loads(seal.read_text())
+    wrong: list[object] = [None, True, 1.5, [7], {}, *(["1"] if name in ("bytes", "epoch", "step") else [])]
+    for value in wrong:
+        seal.write_text(json.dumps({**values, name: value}))
+        with pytest.raises(DamagedCheckpoint, match="it is not what was written"):
+            store.seal(store.names()[0])
+        assert list(packs_in(str(tmp_path))) == []
 
 
 @pytest.mark.cluster

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from stablesweep.errors import StablesweepError
 from stablesweep.home import HOME_VARIABLE, Home, StudyFolder, is_locked
-from stablesweep.owner import process_namespace
+from stablesweep.owner import UNREADABLE, LockOwner, process_namespace
 from stablesweep.submission.client import Job, JobServer
 from stablesweep.submission.follow import POLL_S
 from stablesweep.submission.job_file import HOME, STUDY
@@ -49,9 +49,11 @@ def stop_here(home: Home, study: str, *, now: bool = False) -> bool:
             time.sleep(1)
             with suppress(ProcessLookupError):
                 os.kill(owner, signal.SIGINT)
-    except OSError as error:
+    # OverflowError: no process has an id so large.
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise StablesweepError(
-            f"{folder.lock}: process {owner} cannot be asked to stop ({error.strerror}); stop it where it runs."
+            f"{folder.lock}: process {owner} cannot be asked to stop ({reason}); stop it where it runs."
         ) from error
     while is_locked(folder):
         time.sleep(0.2)
@@ -62,21 +64,21 @@ def _owner(folder: StudyFolder) -> int:
     """The process that runs a study, as its lock says; it must be one of this machine."""
     try:
         said = json.loads(folder.lock.read_text(encoding="utf-8"))
-        host, pid = (said["host"], said["pid"]) if isinstance(said, dict) else (socket.gethostname(), said)
-        # Earlier versions did not write it.
-        elsewhere = isinstance(said, dict) and said.get("namespace", process_namespace()) != process_namespace()
-        if int(pid) < 2:
+        # Earlier versions did not write all fields, the first ones the process's id alone.
+        fields = said if isinstance(said, dict) else {"host": socket.gethostname(), "pid": said}
+        owner = LockOwner.from_fields({"since": "", "job": None, "namespace": process_namespace(), **fields})
+        if owner.pid < 2:
             # 0 and negative numbers would mean whole groups of processes.
-            raise ValueError(f"process {pid}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"process {owner.pid}")
+    except (OSError, *UNREADABLE) as error:
         raise StablesweepError(
             f"{folder.lock}: it does not say which process runs the study ({error}); stop that process by hand."
         ) from error
-    if host != socket.gethostname():
-        raise StablesweepError(f"{folder.lock}: the study runs on {host}; stop it there.")
-    if elsewhere:
-        raise StablesweepError(f"{folder.lock}: the study runs on {host} in another container; stop it there.")
-    return int(pid)
+    if owner.host != socket.gethostname():
+        raise StablesweepError(f"{folder.lock}: the study runs on {owner.host}; stop it there.")
+    if not owner.is_seen_here():
+        raise StablesweepError(f"{folder.lock}: the study runs on {owner.host} in another container; stop it there.")
+    return owner.pid
 
 
 def stop_job(server: JobServer, job: Job, say: Callable[[str], None], *, now: bool = False) -> Job:
