@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dashboards import tags
 from stablesweep.arm_costs import ImageSizes, cost_tags
-from stablesweep.checkpoints import CheckpointStore, in_storage, packs_in, study_storage
+from stablesweep.checkpoints import CheckpointStore, in_storage, open_storage, packs_in, study_storage
 from stablesweep.errors import StablesweepError
 from stablesweep.files import write_text
 from stablesweep.hardware import cluster_hardware
@@ -127,6 +127,9 @@ def run_study(
         StablesweepError: If the study cannot be run; nothing was trained then.
     """
     folder, watch = home.study(study.name), Stopwatch()
+    place = Place(storage=study_storage(folder, storage), wait_for_nodes=wait_for_nodes)
+    # Before anything is made or loaded: a place that cannot be is a slip of the pen.
+    open_storage(place.storage)
     data = check_data(study, source or f"study {study.name}")
     sizes = None if data is None else ImageSizes.of(data)
     # It may be large, and the workers load it anew.
@@ -140,7 +143,6 @@ def run_study(
                 record.pause()
                 if retry_lost:
                     record.reopen_lost()
-            place = Place(storage=study_storage(folder, storage), wait_for_nodes=wait_for_nodes)
             session = _Session(
                 study=study, folder=folder, ledger=ledger, record=record, place=place, watch=watch, console=console
             )
