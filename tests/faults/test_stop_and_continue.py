@@ -51,6 +51,9 @@ def test_a_stopped_study_continues_to_the_same_bits(study: FaultyStudy, referenc
 def test_ctrl_c_twice_stops_at_once_and_leaves_nothing(study: FaultyStudy, reference: Results) -> None:
     process = study.start()
     study.wait(process, some_epochs)
+    # The clean stop waits for the evaluation that a worker is in: after a second, for one that outlasts the next second.
+    study.set_pause(5)
+    time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
