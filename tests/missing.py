@@ -1,4 +1,4 @@
-"""Programs that some tests need and that not every machine has."""
+"""What a test needs and a machine may lack."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def lacks(message: str) -> NoReturn:
-    """Skips the test; fails it where ``CI`` is set, where all of them must be installed."""
+    """Skip the test with this message; fail it where ``CI`` is set: there everything must be."""
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -8,14 +8,6 @@ import pytest
 from tests.faults.harness import FaultyStudy, Results
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_environment() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "STABLESWEEP_HOME", "STABLESWEEP_STORAGE"):
-            patch.delenv(name, raising=False)
-        yield
-
-
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What the study gives when nothing happens to it."""

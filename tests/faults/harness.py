@@ -180,6 +180,20 @@ def some_epochs(states: States) -> bool:
     return "completed" not in statuses and any(state.last_epoch >= 3 for state in states.values())
 
 
+def first_pack_is_done(states: States) -> bool:
+    """Where one pack of two trials trains at a time: two trials have their results, and not only because they diverged."""
+    statuses = Counter(state.status for state in states.values())
+    return statuses["completed"] >= 1 and statuses["completed"] + statuses["diverged"] >= 2
+
+
+def two_packs_train(states: States) -> bool:
+    """Two packs have trained: two epochs of each are recorded."""
+    epochs: dict[str, int] = {}
+    for state in states.values():
+        epochs[state.pack] = max(state.last_epoch, epochs.get(state.pack, 0))
+    return len(epochs) == 2 and min(epochs.values()) >= 2
+
+
 def epochs_recorded(states: States) -> int:
     """How many epochs a record has, of all trials."""
     return sum(state.last_epoch for state in states.values())

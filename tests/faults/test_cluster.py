@@ -14,10 +14,10 @@ from tests.faults.harness import (
     WORKER,
     FaultyStudy,
     Results,
-    States,
     assert_same_results,
     assert_trained_once,
     some_epochs,
+    two_packs_train,
 )
 from tests.ray_cluster import Node, RayCluster
 
@@ -64,13 +64,6 @@ class WithoutDashboard(RayCluster):
         )
         self._wait(lambda: bool(look(self)["cpus"]), head)
         return head
-
-
-def two_packs_train(states: States) -> bool:
-    epochs: dict[str, int] = {}
-    for state in states.values():
-        epochs[state.pack] = max(state.last_epoch, epochs.get(state.pack, 0))
-    return len(epochs) == 2 and min(epochs.values()) >= 2
 
 
 @pytest.fixture(scope="module")

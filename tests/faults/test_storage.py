@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.full_disk import files_in, fill, small_disk
-from tests.faults.harness import NAME, FaultyStudy, Results, assert_same_results, some_epochs
+from tests.faults.harness import NAME, PATIENCE_S, FaultyStudy, Results, assert_same_results, some_epochs
+from tests.full_disk import files_in, fill, small_disk
 
 pytestmark = [pytest.mark.faults, pytest.mark.cluster]
 
@@ -30,7 +30,7 @@ def test_no_room_for_checkpoints(study: FaultyStudy, reference: Results) -> None
     with small_disk(study.home.study(NAME).packs, 1) as disk:
         fill(disk)
         said = study.run()
-        assert "checkpoint" in said
+        assert "a checkpoint cannot be written (" in said
     assert_same_results(study, reference)
 
 
@@ -39,7 +39,10 @@ def test_a_home_that_fills_up_while_a_study_runs(study: FaultyStudy, reference: 
         running = study.start()
         study.wait(running, some_epochs)
         filler = fill(disk)
-        time.sleep(15)
+        give_up = time.monotonic() + PATIENCE_S
+        while "cannot be written" not in study.printed() and running.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.2)
+        assert "cannot be written" in study.printed()
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGINT)
         code = running.wait(200)

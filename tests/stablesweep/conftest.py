@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from stablesweep.home import Home
 from stablesweep.ray_session import ray_session
+from tests.finished_study import published
 from tests.mlflow_server import Server
 from tests.support import Ran, run_here, small_study
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "STABLESWEEP_HOME", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-    # What a test registers is gone after it.
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
     for table in ("models", "datasets", "optimizers", "trainables"):
         monkeypatch.setattr(f"trainables.registry._user_{table}", {})
 
@@ -34,6 +34,12 @@ def ray_here() -> Iterator[None]:
 def small(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The small study, run once."""
     return run_here(small_study(), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a finished study that was not trained, only published into its own MLflow."""
+    return published(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 import io
 import os
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
@@ -23,8 +23,10 @@ from stablesweep.checkpoints import (
     packs_in,
     study_storage,
 )
+from stablesweep.cli import main
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
+from tests.full_disk import small_disk
 
 KEYS = ("a", "b")
 SEAL_OF_NUMBERS = b'{"sha256": "", "bytes": 1, "epoch": 1, "step": 1, "keys": [{}, 3]}'
@@ -52,19 +54,6 @@ def bucket() -> Iterator[str]:
     server.stop()
     for name, value in before.items():
         os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 5 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        assert "CI" not in os.environ, "CI must be root: it mounts a small disk"
-        pytest.skip("only root may mount a small disk")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -123,7 +112,8 @@ def damaged(content: bytes, how: str, chance: random.Random) -> bytes:
         case "grow":
             return content + chance.randbytes(3)
         case "swap":
-            return chance.randbytes(len(content) + 1)[1:] + b"x"
+            shift = chance.randrange(1, 256)
+            return bytes((byte + shift) % 256 for byte in content)
     return b""
 
 
@@ -173,14 +163,15 @@ def test_a_write_that_fails_leaves_those_before(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path, small_disk: Path) -> None:
-    store = CheckpointStore(str(small_disk / "pack"))
-    save(store, b"before", 1)
-    large = {"weights": [torch.zeros(2_000_000) for _ in range(2)]}
-    with pytest.raises(OSError, match="28"):
-        store.save(lambda file: torch.save(large, file), epoch=2, step=0, keys=KEYS)
-    assert contents(store) == [b"before"]
-    assert len(list((small_disk / "pack").iterdir())) == 2
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 5) as disk:
+        store = CheckpointStore(str(disk / "pack"))
+        save(store, b"before", 1)
+        large = {"weights": [torch.zeros(2_000_000) for _ in range(2)]}
+        with pytest.raises(OSError, match="28"):
+            store.save(lambda file: torch.save(large, file), epoch=2, step=0, keys=KEYS)
+        assert contents(store) == [b"before"]
+        assert len(list((disk / "pack").iterdir())) == 2
 
 
 def test_what_was_written_last_counts_however_far_others_had_come(tmp_path: Path) -> None:
@@ -223,3 +214,12 @@ def test_a_stream_is_digested_as_it_is_written() -> None:
         stream.write(part)
     assert (out.getvalue(), stream.count) == (b"abcde", 5)
     assert stream.digest.hexdigest() == hashlib.sha256(b"abcde").hexdigest()
+
+
+@pytest.mark.parametrize("place", ["foo://lab/x", "s3://", "~nobody-of-this-name/x"])
+def test_a_run_refuses_a_storage_that_cannot_be_before_it_makes_anything(place: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    result = CliRunner().invoke(main, ["run", "quickstart", "--home", str(home), "--storage", place])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert not home.exists()

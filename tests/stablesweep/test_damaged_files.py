@@ -7,47 +7,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import stablesweep as ss
 from dashboards.tables import result_columns
-from stablesweep.cli import main
 from stablesweep.errors import LedgerError, StablesweepError
 from stablesweep.home import Home
 from stablesweep.ledger import read_ledger, write_ledger
 from stablesweep.record import Record
 from stablesweep.trials import plan_trials
-from tests.faults.full_disk import files_in, fill, small_disk
+from tests.finished_study import call
+from tests.full_disk import files_in, fill, small_disk
 from tests.mlflow_server import story
-from tests.stablesweep.test_reading_commands import published
 from tests.support import small_study
 
 RESULT = ["key", "status", "error", "best_error", "epochs_done", "seconds", "reason"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A home with a finished study, published into its own MLflow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield published(tmp_path_factory.mktemp("home"))
-
-
 @pytest.fixture
 def home(finished: Home) -> Iterator[Home]:
-    """The same, whose files may be damaged."""
+    """A home with a finished study, whose files may be damaged."""
     files = [finished.study("done").ledger, finished.study("done").record]
     kept = [file.read_bytes() for file in files]
     yield finished
     for file, content in zip(files, kept, strict=True):
         file.write_bytes(content)
-
-
-def call(home: Home, command: str, *arguments: str) -> Result:
-    return CliRunner().invoke(main, [command, *arguments, "--home", str(home.path)])
 
 
 def study_file(home: Home) -> str:
@@ -235,6 +221,7 @@ def test_a_damaged_ledger_in_mlflow_ends_a_report_with_a_sentence(home: Home) ->
     content = artifact.read_bytes()
     changed = bytearray(content)
     changed[len(content) // 3] ^= 1
+    before = result_columns(ss.load("done", home.path).trials)
     shutil.rmtree(home.snapshots, ignore_errors=True)
     try:
         artifact.write_bytes(changed)
@@ -244,4 +231,4 @@ def test_a_damaged_ledger_in_mlflow_ends_a_report_with_a_sentence(home: Home) ->
         assert len(result.stderr.strip().splitlines()) == 1
     finally:
         artifact.write_bytes(content)
-    assert isinstance(ss.load("done", home.path).trials, pa.Table)
+    assert result_columns(ss.load("done", home.path).trials).equals(before)

@@ -28,6 +28,7 @@ from stablesweep.doctor.text import closing_sentence, finding_lines
 from stablesweep.findings import JSON_PREFIX, Finding, from_error
 from stablesweep.home import Home
 from stablesweep.machine import Machine
+from tests.full_disk import small_disk
 from tests.mlflow_server import Server
 from tests.support import small_study
 
@@ -170,38 +171,23 @@ def test_a_cluster_whose_token_is_missing_is_a_sentence(tmp_path: Path) -> None:
 # --- folders
 
 
-def in_namespace(mount: str, code: str, folder: Path) -> str:
-    """What Python prints where something is mounted over a folder: for that process alone, and until it ends."""
-    inside = f'{mount.format(folder)} && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", inside, "sh", sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-IN_A_FULL_FOLDER = """
-import json, sys
-from dataclasses import asdict
-from pathlib import Path
-from stablesweep.doctor.machine import folder_finding
-print(json.dumps(asdict(folder_finding("home", Path(sys.argv[1]) / "home", "choose another --home"))))
-"""
-
-
 @pytest.mark.parametrize(
-    ("mount", "reason"),
+    ("megabytes", "options", "reason"),
     [
-        ("mount -t tmpfs -o size=512k tmpfs '{}'", "No space left on device"),
-        ("mount -t tmpfs -o ro tmpfs '{}'", "Read-only file system"),
-        ("mount -t tmpfs -o size=100m tmpfs '{}'", "0.1 GB free"),
+        (0.5, [], "No space left on device"),
+        (100, ["ro"], "Read-only file system"),
+        (100, [], "0.1 GB free"),
     ],
 )
-def test_a_home_that_is_full_or_cannot_be_written(tmp_path: Path, mount: str, reason: str) -> None:
-    finding = json.loads(in_namespace(mount, IN_A_FULL_FOLDER, tmp_path))
-    assert finding["ok"] is False
-    assert reason in finding["found"]
-    assert str(tmp_path) in finding["found"]
-    assert "free some space" in finding["way_out"]
+def test_a_home_that_is_full_or_cannot_be_written(
+    tmp_path: Path, megabytes: float, options: list[str], reason: str
+) -> None:
+    with small_disk(tmp_path / "disk", megabytes, *options) as disk:
+        finding = folder_finding("home", disk / "home", "choose another --home")
+    assert finding.ok is False
+    assert reason in finding.found
+    assert str(disk) in finding.found
+    assert "free some space" in finding.way_out
 
 
 def test_a_home_that_will_be_made_is_not_made_now(tmp_path: Path) -> None:
@@ -209,16 +195,9 @@ def test_a_home_that_will_be_made_is_not_made_now(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-IN_SMALL_MEMORY = """
-import sys
-from pathlib import Path
-from stablesweep.doctor.machine import shared_memory
-print([shared_memory(decodes=decodes, folder=Path(sys.argv[1])).ok for decodes in (True, False)])
-"""
-
-
 def test_small_shared_memory_is_a_fault_only_where_images_are_decoded(tmp_path: Path) -> None:
-    assert in_namespace("mount -t tmpfs -o size=64m tmpfs '{}'", IN_SMALL_MEMORY, tmp_path) == "[False, None]"
+    with small_disk(tmp_path / "disk", 64) as disk:
+        assert [shared_memory(decodes=decodes, folder=disk).ok for decodes in (True, False)] == [False, None]
     assert shared_memory(decodes=True, folder=tmp_path / "none").ok is None
 
 
@@ -281,10 +260,14 @@ def test_a_locked_database_and_one_that_is_none(
     assert tracking(home, None).ok is True
     writer = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
-    assert "locked" in tracking(home, None).found
+    finding = tracking(home, None)
+    assert finding.ok is False
+    assert "(database is locked)" in finding.found
     writer.close()
     (tmp_path / "mlflow.db").write_text("no database at all, but long enough to have been one" * 20)
-    assert "not a database" in tracking(home, None).found
+    finding = tracking(home, None)
+    assert finding.ok is False
+    assert "(file is not a database)" in finding.found
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing/mlflow.db")
     finding = tracking(home, None)
     assert finding.ok is False

@@ -1,35 +1,21 @@
 """Reading commands and the ledger where the disk is full: one sentence or a warning, and no half file. No Ray."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import stablesweep as ss
 from dashboards.tables import result_columns
-from stablesweep.cli import main
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home
 from stablesweep.ledger import read_ledger, write_ledger
-from tests.faults.full_disk import files_in, fill, small_disk
-from tests.stablesweep.test_reading_commands import published
+from tests.finished_study import call
+from tests.full_disk import files_in, fill, small_disk
 from tests.support import small_study
 
 pytestmark = pytest.mark.faults
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A home with a finished study."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield published(tmp_path_factory.mktemp("home"))
-
-
-def call(home: Home, *arguments: str) -> Result:
-    return CliRunner().invoke(main, [*arguments, "--home", str(home.path)])
 
 
 def one_sentence(result: Result) -> str:
@@ -40,29 +26,29 @@ def one_sentence(result: Result) -> str:
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_full_disk_for_copies_is_said_and_does_without(home: Home, tmp_path: Path) -> None:
+def test_a_full_disk_for_copies_is_said_and_does_without(finished: Home, tmp_path: Path) -> None:
     """The copy of what MLflow has is a convenience: without room for it everything is read from MLflow."""
-    expected = result_columns(ss.load("done", home.path).trials)
-    shutil.rmtree(home.snapshots)
-    with small_disk(home.snapshots, 1) as disk:
+    expected = result_columns(ss.load("done", finished.path).trials)
+    shutil.rmtree(finished.snapshots)
+    with small_disk(finished.snapshots, 1) as disk:
         fill(disk)
         out = tmp_path / "trials.parquet"
-        result = call(home, "export", "done", "--out", str(out))
+        result = call(finished, "export", "done", "--out", str(out))
         assert result.exit_code == 0, result.output
         assert "the copy of study 'done' cannot be written" in result.stderr
         with pytest.warns(UserWarning, match="No space left on device"):
-            assert result_columns(ss.load("done", home.path).trials).equals(expected)
+            assert result_columns(ss.load("done", finished.path).trials).equals(expected)
         # The lock and the folder take no room of a page; nothing else stays.
         assert {Path(name).name for name in files_in(disk)} <= {"filler", ".lock"}
 
 
-def test_a_full_disk_for_the_report_leaves_the_old_one(home: Home, tmp_path: Path) -> None:
+def test_a_full_disk_for_the_report_leaves_the_old_one(finished: Home, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", 12) as disk:
         path = disk / "report.html"
-        assert call(home, "report", "done", "--where", "draw<3", "--out", str(path)).exit_code == 0
+        assert call(finished, "report", "done", "--where", "draw<3", "--out", str(path)).exit_code == 0
         before = path.read_bytes()
         filler = fill(disk)
-        said = one_sentence(call(home, "report", "done", "--where", "draw<4", "--out", str(path)))
+        said = one_sentence(call(finished, "report", "done", "--where", "draw<4", "--out", str(path)))
         assert str(path) in said
         assert "No space left on device" in said
         assert path.read_bytes() == before
@@ -70,11 +56,11 @@ def test_a_full_disk_for_the_report_leaves_the_old_one(home: Home, tmp_path: Pat
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv"])
-def test_a_full_disk_for_an_export(home: Home, tmp_path: Path, suffix: str) -> None:
+def test_a_full_disk_for_an_export(finished: Home, tmp_path: Path, suffix: str) -> None:
     with small_disk(tmp_path / "small", 1) as disk:
         fill(disk)
         out = disk / f"trials.{suffix}"
-        assert str(out) in one_sentence(call(home, "export", "done", "--out", str(out)))
+        assert str(out) in one_sentence(call(finished, "export", "done", "--out", str(out)))
         assert files_in(disk) == {"filler"}
 
 

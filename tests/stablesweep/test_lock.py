@@ -23,7 +23,7 @@ from stablesweep.cli import main
 from stablesweep.errors import HomeBusy, StablesweepError
 from stablesweep.home import Home, StudyFolder, in_ray_job, is_locked, lock_owner, locked
 from stablesweep.owner import RAY_JOB_VARIABLE, TIME_FORMAT, LockOwner
-from tests.faults.full_disk import fill, small_disk
+from tests.full_disk import fill, small_disk
 from tests.support import SMALL
 
 HOLD = """

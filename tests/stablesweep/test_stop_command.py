@@ -6,7 +6,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from stablesweep.stopping import stop_on_signal
 
 stop = threading.Event()
 with locked(Home.at(sys.argv[1]).study("mine")), stop_on_signal(stop):
+    print("ready", flush=True)
     stop.wait(60)
     time.sleep(float(sys.argv[2]))
 print("stopped cleanly")
@@ -40,11 +40,8 @@ def running(home: Home, seconds: float) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", RUN, str(home.path), str(seconds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while not is_locked(home.study("mine")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
-        # The lock comes before the signals are caught.
-        time.sleep(1)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", process.communicate()
         yield process
     finally:
         process.kill()

@@ -1,0 +1,14 @@
+"""What all tests have in common: none is led to the user's own server, home, storage or Ray."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Of the whole session: fixtures that serve many tests train and publish before any fixture of a single test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "STABLESWEEP_HOME", "STABLESWEEP_STORAGE", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        yield
