@@ -1,8 +1,10 @@
 """Figures as files at the size of a printed page: PNG, SVG, PDF."""
 
+import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +137,24 @@ def _draw(jobs: list[dict[str, Any]], browser: str) -> None:
 
     # Without these two Kaleido's page loads MathJax, and maybe plotly.js, from the network.
     options = {"path": browser, "mathjax": False, "plotlyjs": _plotly_js(), "proxy_server": _NOWHERE}
-    kaleido.write_fig_from_object_sync(jobs, kopts=options, cancel_on_error=True)
+    with quiet_browser():
+        kaleido.write_fig_from_object_sync(jobs, kopts=options, cancel_on_error=True)
+
+
+@contextlib.contextmanager
+def quiet_browser() -> Iterator[None]:
+    """Keep to itself what Kaleido's channel to the browser logs; a picture that cannot be drawn is raised all the same.
+
+    The channel ends with a goodbye that is no message. Where it is read in one piece with the message before it, the
+    channel logs a traceback and goes on.
+    """
+    logger = logging.getLogger("choreographer")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _plotly_js() -> Path:

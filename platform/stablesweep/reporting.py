@@ -14,6 +14,7 @@ from dashboards.report.page import render_report
 from dashboards.summary import StudySummary, summarize
 from dashboards.tracking.study import StudyRecord, search_runs
 from stablesweep.arm_results import ARM_METRICS, arm_results, study_metrics
+from stablesweep.errors import short
 from stablesweep.files import write_text
 from stablesweep.home import Home
 from stablesweep.markdown import with_part
@@ -92,9 +93,10 @@ def _draw(record: StudyRecord, summary: StudySummary, folder: Path) -> bool:
     except NoBrowser as error:
         logger.info("no figures: %s", error)
         return False
-    except Exception:
+    except Exception as error:
         # A browser that is broken or dies must not take the report with it.
-        logger.warning("the figures could not be drawn", exc_info=True)
+        logger.warning("the figures for MLflow could not be drawn: %s", short(error))
+        logger.debug("the figures could not be drawn", exc_info=True)
         return False
     return True
 

@@ -1,5 +1,6 @@
 """Figures as files: of the size that was promised, drawn by a real browser that asks nobody for anything."""
 
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -7,9 +8,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from choreographer.channels.pipe import Pipe
 
 from dashboards.figures import edf_figure
-from dashboards.figures.export import NoBrowser, find_browser, publication, write_figures, write_pictures
+from dashboards.figures.export import (
+    NoBrowser,
+    find_browser,
+    publication,
+    quiet_browser,
+    write_figures,
+    write_pictures,
+)
 from dashboards.report.page import report_figures
 from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import summarize
@@ -96,3 +105,20 @@ def test_without_a_browser_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_formats_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="formats: got 'gif', expected some of png, svg, pdf"):
         write_pictures({}, tmp_path, ("gif",))
+
+
+def test_the_goodbye_of_the_browser_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    def read_goodbye() -> list[object]:
+        channel = Pipe()
+        channel.open()
+        # As it comes where the last answer was not yet read when the channel was closed.
+        os.write(channel.from_external_to_choreo, b'{"id": 1}\0{bye}\n\0')
+        messages, _ = channel.read_jsons()
+        return list(messages)
+
+    with quiet_browser():
+        assert read_goodbye() == [{"id": 1}]
+    assert caplog.messages == []
+    # Without, the channel says something: else this test would show nothing.
+    assert read_goodbye() == [{"id": 1}]
+    assert caplog.messages != []

@@ -104,7 +104,7 @@ class FaultyStudy:
         except subprocess.TimeoutExpired:
             pytest.fail(f"the command runs after {within_s:g} s: {self.printed()}")
         assert ended == code, self.printed()
-        assert "Traceback" not in self.printed()
+        assert "Traceback" not in self.printed(), self.printed()
         return self.printed()
 
     def run(self, *options: str, code: int = 0, **variables: str) -> str:
