@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dashboards.figures import best_of_n_figure, convergence_figure, edf_figure, scatter_figure, stability_figure
     from dashboards.figures.colours import ArmStyle, arm_styles
-    from dashboards.figures.export import NoBrowser, write_figures
+    from dashboards.figures.export import CannotDraw, NoBrowser, write_figures
     from dashboards.filters import filtered
     from dashboards.report.page import render_report, write_report
     from dashboards.selection import arms_of
@@ -52,6 +52,7 @@ _HOMES = {
     "DeltaEdf": "statistics.delta",
     "Edf": "statistics.edf",
     "Edfs": "statistics.edfs",
+    "CannotDraw": "figures.export",
     "NoBrowser": "figures.export",
     "Reference": "statistics.delta",
     "Snapshot": "tracking.snapshot",
@@ -100,6 +101,7 @@ _HOMES = {
 __all__ = [
     "CURVES_SCHEMA",
     "ArmStyle",
+    "CannotDraw",
     "Comparison",
     "DeltaEdf",
     "Edf",

@@ -1,14 +1,14 @@
 """Figures as files at the size of a printed page: PNG, SVG, PDF."""
 
-import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboards.figures.layout import legend_rows
+from dashboards.log_levels import log_levels
 from dashboards.report.page import report_figures
 from dashboards.selection import STABILITY
 from dashboards.summary import StudySummary, summarize
@@ -31,10 +31,17 @@ _LEGEND_ROW = 18
 """Pixels."""
 _NOWHERE = "127.0.0.1:9"
 """A proxy that does not exist. Chromium has requests of its own (updates, a home page); with it none leaves the machine."""
+CHANNEL_LEVELS = {"choreographer": logging.CRITICAL}
+"""Of Kaleido's channel to the browser, by logger. It ends with a goodbye that is no message: read in one piece with the message
+before it, that is logged as a traceback, and nothing else comes of it. A picture that cannot be drawn is raised all the same."""
 
 
 class NoBrowser(ValueError):
     """Pictures are made by Chromium, and there is none."""
+
+
+class CannotDraw(ValueError):
+    """There is a browser, and it does not draw."""
 
 
 def write_figures(
@@ -58,7 +65,9 @@ def write_figures(
 
     Raises:
         NoBrowser: If no Chromium or Chrome is found.
+        CannotDraw: If it does not draw.
         ValueError: If a format is not known.
+        OSError: If the files cannot be written.
     """
     figures = report_figures(record, summary or summarize(record, phase))
     return write_pictures(figures, folder, formats)
@@ -137,24 +146,18 @@ def _draw(jobs: list[dict[str, Any]], browser: str) -> None:
 
     # Without these two Kaleido's page loads MathJax, and maybe plotly.js, from the network.
     options = {"path": browser, "mathjax": False, "plotlyjs": _plotly_js(), "proxy_server": _NOWHERE}
-    with quiet_browser():
-        kaleido.write_fig_from_object_sync(jobs, kopts=options, cancel_on_error=True)
-
-
-@contextlib.contextmanager
-def quiet_browser() -> Iterator[None]:
-    """Keep to itself what Kaleido's channel to the browser logs; a picture that cannot be drawn is raised all the same.
-
-    The channel ends with a goodbye that is no message. Where it is read in one piece with the message before it, the
-    channel logs a traceback and goes on.
-    """
-    logger = logging.getLogger("choreographer")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        with log_levels(CHANNEL_LEVELS):
+            kaleido.write_fig_from_object_sync(jobs, kopts=options, cancel_on_error=True)
+    # Its file, or its folder, cannot be written.
+    except OSError:
+        raise
+    # Whatever Kaleido, its channel or asyncio raises means the same.
+    except Exception as error:
+        raise CannotDraw(
+            f"{browser}: the figures could not be drawn ({type(error).__name__}); see that this browser starts, or name "
+            "another in BROWSER_PATH."
+        ) from error
 
 
 def _plotly_js() -> Path:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from dashboards.formats import without_password, without_passwords
+from dashboards.log_levels import log_levels
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,15 +36,8 @@ class TrackingUnreachable(ValueError):
 @contextmanager
 def quiet_mlflow() -> Iterator[None]:
     """No progress bars, no lines about database migrations and no tracebacks from MLflow inside the block."""
-    levels = {name: logging.getLogger(name).level for name in _LEVELS}
-    for name, level in _LEVELS.items():
-        logging.getLogger(name).setLevel(level)
-    try:
-        with _environment(_QUIET):
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+    with log_levels(_LEVELS), _environment(_QUIET):
+        yield
 
 
 def connect(tracking_uri: str) -> "MlflowClient":

@@ -95,8 +95,8 @@ def _draw(record: StudyRecord, summary: StudySummary, folder: Path) -> bool:
         return False
     except Exception as error:
         # A browser that is broken or dies must not take the report with it.
-        logger.warning("the figures for MLflow could not be drawn: %s", short(error))
-        logger.debug("the figures could not be drawn", exc_info=True)
+        logger.warning("no figures in MLflow: %s.", short(error, None))
+        logger.debug("no figures", exc_info=True)
         return False
     return True
 

@@ -12,13 +12,15 @@ from choreographer.channels.pipe import Pipe
 
 from dashboards.figures import edf_figure
 from dashboards.figures.export import (
+    CHANNEL_LEVELS,
+    CannotDraw,
     NoBrowser,
     find_browser,
     publication,
-    quiet_browser,
     write_figures,
     write_pictures,
 )
+from dashboards.log_levels import log_levels
 from dashboards.report.page import report_figures
 from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import summarize
@@ -102,6 +104,16 @@ def test_without_a_browser_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
         write_pictures({}, tmp_path)
 
 
+def test_a_browser_that_does_not_start_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(broken))
+    figure = edf_figure([empirical_distribution([1.0], arm="a/sgd")])
+    with pytest.raises(CannotDraw, match=f"^{broken}: the figures could not be drawn .*BROWSER_PATH.$"):
+        write_pictures({"edf": figure}, tmp_path)
+
+
 def test_formats_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="formats: got 'gif', expected some of png, svg, pdf"):
         write_pictures({}, tmp_path, ("gif",))
@@ -114,9 +126,10 @@ def test_the_goodbye_of_the_browser_is_no_error(caplog: pytest.LogCaptureFixture
         # As it comes where the last answer was not yet read when the channel was closed.
         os.write(channel.from_external_to_choreo, b'{"id": 1}\0{bye}\n\0')
         messages, _ = channel.read_jsons()
+        channel.close()
         return list(messages)
 
-    with quiet_browser():
+    with log_levels(CHANNEL_LEVELS):
         assert read_goodbye() == [{"id": 1}]
     assert caplog.messages == []
     # Without, the channel says something: else this test would show nothing.
