@@ -127,7 +127,8 @@ def _required(home: Home, study: str, address: str | None) -> "tuple[JobServer, 
     found = _found(home, study, address)
     if found is None:
         raise StablesweepError(
-            f"{home.path}: no job of a study {study!r} was submitted from here; give --address, or its --home."
+            f"{home.path}: no job of a study {study!r} was submitted from this home; give --address, or the --home from "
+            "which it was submitted (the one that `submit --home` names is the cluster's)."
         )
     return found
 

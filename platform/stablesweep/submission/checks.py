@@ -75,8 +75,8 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
 def _unreadable(end: str, log: str) -> str:
     if "No module named" in log and "stablesweep" in log:
         return (
-            "stablesweep is not installed on the cluster; install it on all nodes, or submit from a clone of it "
-            "with --working-dir CLONE."
+            "stablesweep is not installed on the cluster, or not for the `python` on the PATH with which its head was started; "
+            "install it on all nodes, start Ray from that environment, or submit from a clone of it with --working-dir CLONE."
         )
     last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "nothing was printed")
     return f"the checks did not run on the cluster ({end} {last[:200]}); --no-check submits without them."
