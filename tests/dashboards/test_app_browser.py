@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -19,21 +19,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dashboards import quiet_mlflow, tags
 from dashboards.app.application import create_app
 from dashboards.app.server import ServerNotStarted, make_server
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord
-from tests.browser import chromium_program
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+from tests.browser import PATIENCE_S, chromium_program, until
 
 MakeRecord = Callable[..., StudyRecord]
 NAME = "<b>vit</b><script>document.title = 'owned'</script>"
 ARMS = ("vit_c_micro/adamw", "vit_c_micro/sgd", "vit_p_micro/adamw", "vit_p_micro/sgd")
 REFRESH_S = 0.4
+HEADINGS = {
+    "progress": "Trials by status",
+    "stability": "Errors of each arm",
+    "comparison": "Draw by draw",
+    "optimizers": "Optimizer gap of each model",
+    "length": "How fast the errors fall",
+    "leaderboard": "Best of n random draws",
+}
 
 
 class Shelf:
@@ -69,10 +75,8 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
+def browser() -> Iterator[Browser]:
     program = chromium_program()
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield launched
@@ -80,18 +84,20 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def page(browser: "Browser") -> "Iterator[Page]":
+def page(browser: Browser) -> Iterator[Page]:
     """A page of its own; at the end it must have complained of nothing and asked nobody but this machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     opened = context.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(1000 * PATIENCE_S)
     complaints: list[str] = []
     opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("request", lambda request: complaints.append(request.url) if not is_local(request.url) else None)
     yield opened
+    # A page that is closed complains of the requests that it had under way.
+    heard = list(complaints)
     context.close()
-    assert complaints == []
+    assert heard == []
 
 
 def is_local(url: str) -> bool:
@@ -133,16 +139,12 @@ def shelf(make_record: MakeRecord, make_rows: Any, make_phases: MakeRecord, star
     return _SHELVES["all"]
 
 
-def wait_js(page: "Page", expression: str) -> None:
+def wait_js(page: Page, expression: str) -> None:
     # Playwright's own wait evaluates strings in the page, which the page's policy forbids.
-    for _ in range(400):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"it did not come about: {expression}")
+    until(page, lambda: page.evaluate(expression), expression)
 
 
-def figure(page: "Page", name: str, wanted: str) -> Any:
+def figure(page: Page, name: str, wanted: str) -> Any:
     """A value of a drawn figure: ``wanted`` is JavaScript of ``graph``."""
     wait_js(page, f"document.querySelector('#{name} .js-plotly-plot')?._fullLayout !== undefined")
     return page.evaluate(
@@ -150,7 +152,7 @@ def figure(page: "Page", name: str, wanted: str) -> Any:
     )
 
 
-def place_of(page: "Page", panel: int, x: float, y: float) -> tuple[float, float]:
+def place_of(page: Page, panel: int, x: float, y: float) -> tuple[float, float]:
     """Where a value of the scatter is on the screen."""
     number = "" if panel == 0 else str(panel + 1)
     left, top = figure(
@@ -162,7 +164,7 @@ def place_of(page: "Page", panel: int, x: float, y: float) -> tuple[float, float
     return float(left), float(top)
 
 
-def drag(page: "Page", start: tuple[float, float], end: tuple[float, float]) -> None:
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
     page.mouse.move(*start)
     page.mouse.down()
     page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=3)
@@ -170,7 +172,7 @@ def drag(page: "Page", start: tuple[float, float], end: tuple[float, float]) -> 
     page.mouse.up()
 
 
-def query(page: "Page") -> dict[str, list[str]]:
+def query(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
@@ -185,7 +187,7 @@ def brushed_rows(record: StudyRecord, x: tuple[float, float], y: tuple[float, fl
     return list(record.trials.filter(pa.array(mask)).to_pylist())
 
 
-def box_of(page: "Page", selector: str) -> Any:
+def box_of(page: Page, selector: str) -> Any:
     """Where the first such element lies, once it is there to stay: parts of the page are made anew after a brush."""
     for _ in range(50):
         found = page.locator(selector).first.bounding_box()
@@ -195,9 +197,9 @@ def box_of(page: "Page", selector: str) -> Any:
     raise AssertionError(f"{selector} does not come to rest")
 
 
-def draw_box(page: "Page", corners: Callable[[], tuple[tuple[float, float], tuple[float, float]]]) -> None:
+def draw_box(page: Page, corners: Callable[[], tuple[tuple[float, float], tuple[float, float]]]) -> None:
     """Brush until something is marked: the page is made anew when its numbers are ready, which ends a drag."""
-    for _ in range(5):
+    for _ in range(10):
         drag(page, *corners())
         page.wait_for_timeout(2000)
         if page.locator("#brushed").count():
@@ -205,16 +207,28 @@ def draw_box(page: "Page", corners: Callable[[], tuple[tuple[float, float], tupl
     page.wait_for_selector("#brushed")
 
 
+def click_dot(page: Page, place: Callable[[], tuple[float, float]]) -> None:
+    """Click until the trial opens: a page that is made anew just then loses the click."""
+    for _ in range(10):
+        page.mouse.move(*place())
+        page.wait_for_timeout(150)
+        page.mouse.click(*place())
+        page.wait_for_timeout(2000)
+        if page.locator("#outcome").count():
+            return
+    page.wait_for_selector("#outcome")
+
+
 def test_a_box_marks_its_trials_and_the_url_brings_them_back(
-    shelf: Serving, page: "Page", make_record: MakeRecord
+    shelf: Serving, page: Page, make_record: MakeRecord
 ) -> None:
     record = make_record(study="quickstart")
     page.goto(f"{shelf.url}?study=quickstart")
     # Until everything is computed the page is made anew, which would end a drag.
     page.locator("h2", has_text="Errors of each arm").wait_for()
     draw_box(page, lambda: (place_of(page, 0, 0.08, 64.0), place_of(page, 0, 2.5, 12.0)))
+    until(page, lambda: query(page).get("brush") == ["lr"], "the box is in the URL")
     address = query(page)
-    assert address["brush"] == ["lr"]
     x, y = (tuple(float(end) for end in address[name][0].split("~")) for name in ("x", "y"))
     assert abs(np.log(x[0] / 0.08)) < 0.1
     assert abs(y[1] - 64.0) < 1.0
@@ -222,10 +236,12 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
     completed = [row for row in rows if row["status"] == "completed"]
     assert 5 < len(completed) < len(rows) < 60
 
-    def check(opened: "Page") -> None:
-        text = opened.locator("#brushed").inner_text()
-        assert text.startswith(f"{len(rows)} of 93 trials marked")
-        assert f"{len(rows) - len(completed)} of them diverged" in text
+    def check(opened: Page) -> None:
+        expect(opened.locator("#brushed")).to_contain_text(f"{len(rows)} of 93 trials marked")
+        expect(opened.locator("#brushed")).to_contain_text(f"{len(rows) - len(completed)} of them diverged")
+        expect(opened.locator("#listed")).to_have_text(f"The marked trials: {len(rows)}.")
+        drawn = "graph._fullData.filter(t => t.meta?.marks).length"
+        until(opened, lambda: figure(opened, "edf", drawn) > 0, "marks in the figure")
         marks = figure(
             opened, "edf", "graph._fullData.filter(t => t.meta?.marks).map(t => [t.meta.marks, [...t.x], [...t.y]])"
         )
@@ -238,12 +254,11 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
             ]
             assert np.allclose(heights, [sum(one <= error for one in everything) / 24 for error in errors])
         assert {arm for arm, _, _ in marks} == {row["arm"] for row in completed}
-        assert opened.locator("#listed").inner_text() == f"The marked trials: {len(rows)}."
         first = [row["key"] for row in sorted(completed, key=lambda row: row["error"])][:15]
-        assert opened.locator("#trials tbody tr td:first-child").all_inner_texts()[: len(first)] == first
-        selections = figure(opened, "scatter", "graph._fullLayout.selections.map(s => [s.xref, s.x0, s.x1])")
-        assert len(selections) == 1
-        assert selections[0][0] == "x"
+        keys = opened.locator("#trials tbody tr td:first-child")
+        until(opened, lambda: keys.all_inner_texts()[: len(first)] == first, "the marked trials are listed")
+        boxes = "graph._fullLayout.selections.map(s => s.xref)"
+        until(opened, lambda: figure(opened, "scatter", boxes) == ["x"], "one box, in the first panel")
 
     check(page)
     again = page.context.new_page()
@@ -253,38 +268,35 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
     again.get_by_text("Clear the box").click()
     again.get_by_text("Nothing is marked.").wait_for()
     assert "brush" not in query(again)
-    assert figure(again, "edf", "graph._fullData.filter(t => t.meta?.marks).length") == 0
+    marks = "graph._fullData.filter(t => t.meta?.marks).length"
+    until(again, lambda: figure(again, "edf", marks) == 0, "no marks in the figure")
     again.go_back()
     again.wait_for_selector("#brushed")
     again.close()
 
 
 def test_a_click_on_a_dot_opens_the_trial_and_links_to_mlflow(
-    shelf: Serving, page: "Page", make_record: MakeRecord
+    shelf: Serving, page: Page, make_record: MakeRecord
 ) -> None:
     row = next(row for row in make_record().trials.to_pylist() if row["key"].endswith("vit_p_micro/sgd/000003/0"))
     page.goto(f"{shelf.url}?study=quickstart&arm={quote(row['arm'])}")
     page.wait_for_selector("#listed")
-    page.mouse.move(*place_of(page, 2, row["lr"] * row["weight_decay"], row["error"]))
-    page.wait_for_timeout(150)
-    page.mouse.click(*place_of(page, 2, row["lr"] * row["weight_decay"], row["error"]))
-    page.wait_for_selector("#outcome")
-    assert query(page)["trial"] == [row["key"]]
-    assert page.locator("#outcome").inner_text() == f"Completed with an error of {row['error']:.1f} % after 10 epochs."
-    link = page.locator("#mlflow").get_attribute("href")
-    assert link == f"http://127.0.0.1:5000/mlflow/#/experiments/1/runs/{row['run_id']}"
+    click_dot(page, lambda: place_of(page, 2, row["lr"] * row["weight_decay"], row["error"]))
+    until(page, lambda: query(page).get("trial") == [row["key"]], "the trial is in the URL")
+    expect(page.locator("#outcome")).to_have_text(f"Completed with an error of {row['error']:.1f} % after 10 epochs.")
+    link = f"http://127.0.0.1:5000/mlflow/#/experiments/1/runs/{row['run_id']}"
+    expect(page.locator("#mlflow")).to_have_attribute("href", link)
     assert "secret" not in page.content()
     assert len(figure(page, "curve-error", "[...graph._fullData[0].x]")) == 10
     page.get_by_text("← back").click()
     page.wait_for_selector("#scatter")
-    assert query(page)["arm"] == [row["arm"]]
+    until(page, lambda: query(page).get("arm") == [row["arm"]], "the arm is in the URL")
 
 
-def test_arms_axis_order_and_page_are_in_the_url(shelf: Serving, page: "Page", make_record: MakeRecord) -> None:
+def test_arms_axis_order_and_page_are_in_the_url(shelf: Serving, page: Page, make_record: MakeRecord) -> None:
     page.goto(f"{shelf.url}?study=quickstart")
     page.locator(".controls .switch", has_text="vit_p_micro/sgd").click()
-    wait_js(page, "location.search.includes('arm=')")
-    assert query(page)["arm"] == list(ARMS[:3])
+    until(page, lambda: query(page).get("arm") == list(ARMS[:3]), "three arms are in the URL")
     page.get_by_text("error minus reference", exact=True).click()
     page.locator("#edf").get_by_text("error minus the arm's reference, points").wait_for()
     page.locator("#trials th", has_text="lr").locator("a").click()
@@ -298,72 +310,66 @@ def test_arms_axis_order_and_page_are_in_the_url(shelf: Serving, page: "Page", m
     again.goto(page.url)
     again.get_by_text("page 2 of 5").wait_for()
     for opened in (page, again):
-        assert opened.locator("#trials tbody tr td:first-child").all_inner_texts() == second
+        expect(opened.locator("#trials tbody tr td:first-child")).to_have_text(second)
     again.locator("#edf").get_by_text("error minus the arm's reference, points").wait_for()
     again.close()
 
 
-def test_the_list_of_trials_is_searched(shelf: Serving, page: "Page") -> None:
+def test_the_list_of_trials_is_searched(shelf: Serving, page: Page) -> None:
     page.goto(f"{shelf.url}?study=quickstart&view=trials")
     page.locator("#find").fill("bad</B>")
     page.locator("#find").press("Enter")
     page.get_by_text("3 of 96 trials.").wait_for()
     page.locator(".switch", has_text="completed").click()
     page.get_by_text("No trial fits: 0 of 96 trials.").wait_for()
-    assert (query(page)["find"], query(page)["status"]) == (["bad</B>"], ["completed"])
+    until(page, lambda: query(page).get("status") == ["completed"], "the status is in the URL")
+    assert query(page)["find"] == ["bad</B>"]
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 420)])
 def test_every_view_opens_without_a_complaint(
-    shelf: Serving, browser: "Browser", page: "Page", scheme: Any, width: int
+    shelf: Serving, browser: Browser, page: Page, scheme: Any, width: int
 ) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    headings = {
-        "progress": "Trials by status",
-        "stability": "Errors of each arm",
-        "comparison": "Draw by draw",
-        "optimizers": "Optimizer gap of each model",
-        "length": "How fast the errors fall",
-        "leaderboard": "Best of n random draws",
-    }
     page.goto(f"{shelf.url}?study=quickstart&view=trials")
-    for view, heading in headings.items():
+    for view, heading in HEADINGS.items():
         page.locator(f".tabs a[href*='view={view}'], .tabs a", has_text=view.capitalize()).first.click()
         page.locator("h2", has_text=heading).wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} is wider than the screen"
-    assert page.title() == "quickstart · Leaderboard · stablesweep"
+    expect(page).to_have_title("quickstart · Leaderboard · stablesweep")
 
 
-def test_names_with_markup_are_text(shelf: Serving, page: "Page") -> None:
+def test_names_with_markup_are_text(shelf: Serving, page: Page) -> None:
     page.goto(shelf.url)
     page.get_by_text(NAME).click()
     page.locator("h2", has_text="Errors of each arm").wait_for()
-    assert page.locator("h1").inner_text() == NAME
-    assert page.locator(".controls .switch", has_text=f"{NAME}/sgd").count() == 1
-    for view in ("comparison", "optimizers", "leaderboard", "trials"):
+    expect(page.locator("h1")).to_have_text(NAME)
+    expect(page.locator(".controls .switch", has_text=f"{NAME}/sgd")).to_have_count(1)
+    for view in ("comparison", "optimizers", "leaderboard"):
         page.locator(".tabs a", has_text=view.capitalize()).click()
-        wait_js(page, f"location.search.includes('{view}')")
-        page.locator("main section").first.wait_for()
-        assert NAME in page.locator("main").inner_text()
+        page.locator("h2", has_text=HEADINGS[view]).wait_for()
+        expect(page.locator("main")).to_contain_text(NAME)
+        assert page.locator("main b, main script, header b").count() == 0
+    page.locator(".tabs a", has_text="Trials").click()
     page.locator("#trials a", has_text=NAME).first.click()
     page.wait_for_selector("#outcome")
-    assert page.title().startswith(f"stability/{NAME}") or NAME in page.title()
+    until(page, lambda: NAME in page.title(), "the name is in the title")
     assert page.locator("main b, main script, header b").count() == 0
 
 
-def test_studies_without_a_distribution_say_so(shelf: Serving, page: "Page") -> None:
+def test_studies_without_a_distribution_say_so(shelf: Serving, page: Page) -> None:
     page.goto(f"{shelf.url}?study=failed")
     page.get_by_text("n = 3 draws per arm, 12 in all: 0 diverged (0.0 %), 12 missing").first.wait_for()
     for view in ("comparison", "optimizers", "length", "leaderboard", "progress"):
         page.locator(".tabs a", has_text=view.capitalize()).click()
         wait_js(page, f"location.search.includes('{view}')")
         page.wait_for_selector("main section")
-        assert "failed" not in page.locator("main h2").first.inner_text()
+        expect(page.locator("main h2").first).not_to_contain_text("failed")
     # One row for all twelve trials that failed for this reason.
     row = page.locator("tr", has_text="no GPU")
-    assert row.count() == 1
-    assert "12" in row.inner_text().split()
+    expect(row).to_have_count(1)
+    expect(row.locator("td").last).to_have_text("12")
     page.goto(f"{shelf.url}?study=search")
     page.get_by_text("No distribution to show").wait_for()
     page.get_by_text("the leaderboard").click()
@@ -373,20 +379,20 @@ def test_studies_without_a_distribution_say_so(shelf: Serving, page: "Page") -> 
 
 
 def test_an_empty_store_says_how_to_begin(
-    tracking_uri: str, tmp_path: Path, page: "Page", start: Callable[..., Serving]
+    tracking_uri: str, tmp_path: Path, page: Page, start: Callable[..., Serving]
 ) -> None:
     page.goto(start(tracking_uri, snapshots=tmp_path / "snapshots").url)
     page.get_by_text("No study here yet").wait_for()
-    assert "stablesweep run" in page.locator("main pre").inner_text()
+    expect(page.locator("main pre")).to_contain_text("stablesweep run")
 
 
 def test_an_unreachable_server_is_one_sentence_until_it_comes(
-    tracking_uri: str, tmp_path: Path, page: "Page", start: Callable[..., Serving]
+    tracking_uri: str, tmp_path: Path, page: Page, start: Callable[..., Serving]
 ) -> None:
     later = tmp_path / "later.db"
     page.goto(start(f"sqlite:///{later}", snapshots=tmp_path / "snapshots").url)
     page.get_by_text(f"there is no file {later}").wait_for()
-    assert page.get_by_text("Trying again every 0.4 seconds.").count() == 1
+    expect(page.get_by_text("Trying again every 0.4 seconds.")).to_have_count(1)
     shutil.copy(tracking_uri.removeprefix("sqlite:///"), later)
     page.get_by_text("No study here yet").wait_for()
 
@@ -430,7 +436,7 @@ class Recorder:
 
 
 def test_a_running_study_refreshes_by_itself(
-    tracking_uri: str, tmp_path: Path, page: "Page", start: Callable[..., Serving], make_record: MakeRecord
+    tracking_uri: str, tmp_path: Path, page: Page, start: Callable[..., Serving], make_record: MakeRecord
 ) -> None:
     record = make_record(["vit_c_micro/adamw", "vit_p_micro/adamw"], 5, study="live study")
     rows = [row for row in record.trials.to_pylist() if row["status"] == "completed"]
@@ -453,18 +459,17 @@ def test_a_running_study_refreshes_by_itself(
     page.evaluate("document.querySelector('#edf .js-plotly-plot').scrollIntoView()")
     box = box_of(page, "#edf .nsewdrag")
     drag(page, (box["x"] + 60, box["y"] + 40), (box["x"] + 400, box["y"] + 200))
-    page.wait_for_timeout(400)
     ranges = "[...graph._fullLayout.xaxis.range, ...graph._fullLayout.yaxis.range]"
+    until(page, lambda: figure(page, "edf", ranges)[2] > 0.05, "the EDF is zoomed")
     zoomed, scrolled, address = figure(page, "edf", ranges), page.evaluate("scrollY"), page.url
-    assert zoomed[2] > 0.05
     with quiet_mlflow():
         recorder.trial(rows[-2])
     page.get_by_text(f"{len(rows) - 1} completed").first.wait_for()
     page.get_by_text(f"of {len(rows) - 1} trials marked").wait_for()
-    assert np.allclose(figure(page, "edf", ranges), zoomed)
-    assert abs(page.evaluate("scrollY") - scrolled) < 60
+    until(page, lambda: np.allclose(figure(page, "edf", ranges), zoomed), "the EDF is as zoomed as before")
+    until(page, lambda: abs(page.evaluate("scrollY") - scrolled) < 60, "the page is where it was")
     assert page.url == address
-    assert figure(page, "scatter", "graph._fullLayout.selections.length") == 1
+    until(page, lambda: figure(page, "scatter", "graph._fullLayout.selections.length") == 1, "the box is there")
     page.locator(".tabs a", has_text="Progress").click()
     page.get_by_text(f"{len(rows) - 1} of 10 trials have ended").wait_for()
     with quiet_mlflow():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import comb
 
@@ -21,7 +21,6 @@ MakeTrials = Callable[..., pa.Table]
 outcomes = st.one_of(st.integers(0, 20).map(float), st.just(math.inf))
 
 
-@settings(deadline=None)
 @given(st.lists(outcomes, min_size=1, max_size=9))
 def test_equals_all_choices(errors: list[float]) -> None:
     best = lowest_of(errors)

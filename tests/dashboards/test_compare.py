@@ -81,7 +81,7 @@ def test_wilcoxon_ranks_a_diverged_side_above_every_finite_gap() -> None:
 
 
 @given(pairs)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_swapping_the_arms_mirrors_the_result(outcome: list[tuple[float, float]]) -> None:
     a, b = zip(*outcome, strict=True)
     one, other = paired(a, b), paired(b, a)

@@ -47,7 +47,7 @@ def test_deltas_are_counted_from_the_mean_of_the_reference_runs(
     np.testing.assert_array_equal(delta.band_upper, arm_edf(trials, ARM).band_upper)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.one_of(st.integers(0, 400).map(lambda quarter: quarter / 4), st.just("diverged")), min_size=1),
     st.integers(0, 400).map(lambda quarter: quarter / 4),

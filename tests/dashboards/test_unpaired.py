@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -42,7 +42,6 @@ def test_cliffs_delta_counts_all_pairings(errors_a: list[float], errors_b: list[
     assert low < high
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_swapping_the_arms_mirrors_the_result(errors_a: list[float], errors_b: list[float]) -> None:
     one, other = unpaired(errors_a, errors_b), unpaired(errors_b, errors_a)
@@ -55,7 +54,6 @@ def test_swapping_the_arms_mirrors_the_result(errors_a: list[float], errors_b: l
     assert one.winner == other.winner or {one.winner, other.winner} == {"a/sgd", "b/sgd"}
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_does_not_depend_on_the_scale(errors_a: list[float], errors_b: list[float]) -> None:
     one = unpaired(errors_a, errors_b)

@@ -146,7 +146,7 @@ def test_a_search_goes_on_after_any_batch_as_if_never_stopped(sampler: str, spac
     whole = search(space, SAMPLERS[sampler], trials=30, batch=4)
     assert distinct(whole) or sampler not in NEVER_REPEAT
 
-    @settings(deadline=None, max_examples=8, database=None)
+    @settings(max_examples=8, database=None)
     @given(st.integers(0, 8))
     def stopped_after(batches: int) -> None:
         again = search(space, SAMPLERS[sampler], trials=30, batch=4, recorded=whole[: batches * 4])
@@ -186,7 +186,7 @@ def test_another_process_suggests_the_same() -> None:
 
 @pytest.mark.parametrize("space", [NUMBERS, CONDITIONAL], ids=["numbers", "conditional"])
 @pytest.mark.parametrize("sampler", NEVER_REPEAT)
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(changed=st.integers(0, 15), error=st.floats(0, 100))
 def test_a_changed_result_repeats_nothing(sampler: str, space: SearchSpace, changed: int, error: float) -> None:
     whole = search(space, SAMPLERS[sampler], trials=16, batch=4)
@@ -346,7 +346,7 @@ class Steps:
         return {"steps": None}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31 - 1))
 def test_a_users_distribution_is_searched_and_recorded(seed: int) -> None:
     space = SearchSpace(lr=LogUniform(1e-4, 1.0), size=Words(), shift=Cubic(), batch=Steps())

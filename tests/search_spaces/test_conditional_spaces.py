@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import (
@@ -45,7 +45,6 @@ def test_only_active_dimensions_have_values() -> None:
     assert OPTIMIZERS.from_unit({**point, "solver": 0.9}) == {"solver": "lars", "beta2": 0.99, "lr": pytest.approx(0.1)}
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(OPTIMIZERS, units)))
 def test_values_stand_in_the_order_of_the_space(point: dict[str, float]) -> None:
     values = OPTIMIZERS.from_unit(point)
@@ -302,7 +301,6 @@ def test_a_centre_outside_an_interval_is_refused(centre: HyperparameterValue, co
     )
 
 
-@settings(deadline=None)
 @given(
     low=st.floats(1e-300, 1e300),
     spread=st.floats(1.001, 1e6),
@@ -341,7 +339,6 @@ def test_what_is_out_of_reach_around_a_centre_is_never_active() -> None:
         SearchSpace({**dimensions, "lr": around(1e-3)})
 
 
-@settings(deadline=None)
 @given(
     bound=st.sampled_from(["at_least", "at_most", "above", "below"]),
     threshold=st.floats(1e-6, 1.0, exclude_min=True, exclude_max=True),
@@ -390,7 +387,6 @@ intervals = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(st.one_of(nested, intervals))
 def test_whatever_is_written_gives_a_distribution_or_a_sentence(config: object) -> None:
     sentence = "read"
@@ -405,7 +401,6 @@ def test_whatever_is_written_gives_a_distribution_or_a_sentence(config: object) 
     assert "\n" not in sentence
 
 
-@settings(deadline=None)
 @given(st.one_of(plain, st.dictionaries(keys, st.one_of(nested, intervals), max_size=4)))
 def test_whatever_is_written_gives_a_space_or_a_sentence(config: object) -> None:
     try:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -29,7 +29,6 @@ units = st.floats(0, 1, exclude_max=True)
 positive = st.floats(1e-12, 1e9)
 
 
-@settings(deadline=None)
 @given(positive, st.floats(1.001, 1e6), units, units)
 def test_log_uniform_is_monotone_and_in_range(low: float, factor: float, a: float, b: float) -> None:
     distribution = LogUniform(low, low * factor)
@@ -37,7 +36,6 @@ def test_log_uniform_is_monotone_and_in_range(low: float, factor: float, a: floa
     assert low <= distribution.from_unit(first) <= distribution.from_unit(second) <= low * factor
 
 
-@settings(deadline=None)
 @given(st.integers(-50, 50), st.integers(1, 50), units)
 def test_int_uniform_stays_in_range(low: int, width: int, unit: float) -> None:
     value = IntUniform(low, low + width).from_unit(unit)
@@ -67,7 +65,6 @@ def test_around_is_the_papers_interval() -> None:
     assert math.isclose(interval.from_unit(0.6), 2e-3)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 2**31 - 1))
 def test_a_draw_does_not_depend_on_other_dimensions(draw: int, seed: int) -> None:
     alone = unit_point(["lr"], seed=seed, draw=draw)
@@ -115,7 +112,6 @@ distributions: st.SearchStrategy[Distribution] = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(distributions, units, units)
 def test_numbers_never_decrease_with_the_unit(distribution: Distribution, a: float, b: float) -> None:
     first, second = (distribution.from_unit(unit) for unit in sorted((a, b)))
@@ -124,7 +120,6 @@ def test_numbers_never_decrease_with_the_unit(distribution: Distribution, a: flo
         assert first <= second
 
 
-@settings(deadline=None)
 @given(distributions)
 def test_what_is_written_reads_back(distribution: Distribution) -> None:
     read = parse_distribution(yaml.safe_load(yaml.safe_dump(distribution.to_config())))
@@ -133,7 +128,6 @@ def test_what_is_written_reads_back(distribution: Distribution) -> None:
     assert type(read.from_unit(0.3)) is type(distribution.from_unit(0.3))
 
 
-@settings(deadline=None)
 @given(float_grids(), units)
 def test_stepped_floats_are_the_decimals_that_one_would_write(grid: tuple[float, float, float], unit: float) -> None:
     low, high, step = grid

@@ -49,14 +49,14 @@ def test_quasi_random_draws_are_scipys_to_the_bit(sampler: str, engine: type[qmc
     assert np.array_equal(as_array(unit_points(sampler, NAMES, seed=5, draws=draws)), expected[:, : len(NAMES)])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(samplers, seeds, st.integers(0, 1500), st.integers(0, 1500))
 def test_more_draws_change_no_earlier_one(sampler: str, seed: int, few: int, more: int) -> None:
     few, many = sorted((few, more))
     assert unit_points(sampler, NAMES, seed=seed, draws=many)[:few] == unit_points(sampler, NAMES, seed=seed, draws=few)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(samplers, seeds, st.integers(1, MAX_DIMENSIONS))
 def test_a_dimension_at_the_end_changes_no_coordinate_before_it(sampler: str, seed: int, dimensions: int) -> None:
     names = [f"x{i}" for i in range(dimensions)]
@@ -65,7 +65,7 @@ def test_a_dimension_at_the_end_changes_no_coordinate_before_it(sampler: str, se
     assert [{name: point[name] for name in names[:-1]} for point in all_points] == fewer
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(samplers, seeds)
 def test_coordinates_lie_in_the_unit_interval(sampler: str, seed: int) -> None:
     coordinates = as_array(unit_points(sampler, [f"x{i}" for i in range(MAX_DIMENSIONS)], seed=seed, draws=200))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from ray import tune
@@ -167,13 +167,11 @@ def spaces(distributions: st.SearchStrategy[Distribution]) -> st.SearchStrategy[
     return st.dictionaries(st.text(min_size=1, max_size=4), distributions, min_size=1, max_size=4).map(SearchSpace)
 
 
-@settings(deadline=None)
 @given(spaces(of_ray))
 def test_every_space_for_ray_tune_comes_back(space: SearchSpace) -> None:
     assert from_ray_tune(to_ray_tune(space)) == space
 
 
-@settings(deadline=None)
 @given(spaces(of_optuna))
 def test_every_space_for_optuna_comes_back(space: SearchSpace) -> None:
     with warnings.catch_warnings():

@@ -84,7 +84,7 @@ def test_a_state_of_tensors_goes_through_any_file_system(place: str) -> None:
     assert read["members"]["a"]["history"] == [1, 2.5, "x", None]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(st.randoms(use_true_random=False), st.sampled_from(["flip", "cut", "grow", "empty", "swap"]))
 def test_no_damage_goes_unseen_and_the_one_before_is_still_read(
     tmp_path_factory: pytest.TempPathFactory, chance: random.Random, damage: str
@@ -117,7 +117,7 @@ def damaged(content: bytes, how: str, chance: random.Random) -> bytes:
     return b""
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(
     st.binary(max_size=300)
     | st.text(max_size=100).map(str.encode)

@@ -282,9 +282,41 @@ def test_a_study_of_the_same_name_is_left_without_a_claim(store: Store) -> None:
     assert store.there() == ""
 
 
+class Interposed:
+    """A store that calls somebody at each reading and after each writing.
+
+    The first reading answers what was there before the call, the later ones what is there after it.
+    """
+
+    def __init__(self, client: MlflowClient, read: Callable[[int], None], wrote: Callable[[], None]) -> None:
+        self.client, self.read, self.wrote, self.readings = client, read, wrote, 0
+
+    def get_experiment(self, experiment: str) -> Any:
+        self.readings += 1
+        first = self.client.get_experiment(experiment) if self.readings == 1 else None
+        self.read(self.readings)
+        return first or self.client.get_experiment(experiment)
+
+    def set_experiment_tag(self, *arguments: str) -> None:
+        self.client.set_experiment_tag(*arguments)
+        self.wrote()
+
+
 def test_of_two_that_claim_at_the_same_moment_one_goes_on(store: Store) -> None:
-    """Both read that there is no claim, then both write."""
+    """Both read that there is no claim, then both write, and both read again."""
     slow, quick, refused = store.claim("slow"), store.claim("quick"), []
+    both_read, quick_wrote, slow_wrote = threading.Barrier(2, timeout=60), threading.Event(), threading.Event()
+
+    def quick_reads(number: int) -> None:
+        if number == 1:
+            both_read.wait()
+        else:
+            assert slow_wrote.wait(60)
+
+    def slow_reads(number: int) -> None:
+        if number == 1:
+            both_read.wait()
+            assert quick_wrote.wait(60)
 
     def take_quickly() -> None:
         try:
@@ -292,23 +324,10 @@ def test_of_two_that_claim_at_the_same_moment_one_goes_on(store: Store) -> None:
         except HomeBusy as error:
             refused.append(str(error))
 
+    quick._client = Interposed(store.client, quick_reads, quick_wrote.set)
+    slow._client = Interposed(store.client, slow_reads, slow_wrote.set)
     other = threading.Thread(target=take_quickly)
-
-    class Between:
-        """The store of the slow one: after its first reading comes the quick one's writing."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(store.client, name)
-
-        def get_experiment(self, experiment: str) -> Any:
-            answer = store.client.get_experiment(experiment)
-            if not other.ident:
-                other.start()
-                while not store.there():
-                    time.sleep(0.001)
-            return answer
-
-    slow._client = Between()
+    other.start()
     slow.take()
     other.join()
     assert len(refused) == 1

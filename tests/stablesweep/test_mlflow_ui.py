@@ -4,11 +4,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from mlflow import MlflowClient
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from dashboards import tags
 from stablesweep.home import Home
@@ -17,12 +18,9 @@ from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import publish_all
 from stablesweep.reporting import make_report
-from tests.browser import chromium_program
+from tests.browser import PATIENCE_S, chromium_program, until
 from tests.mlflow_server import Server, story
 from tests.support import small_study
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page
 
 NAME = "<img src=x onerror=alert(1)>**vit**_c_`x`"
 ARM, OTHER = f"{NAME}/sgd", "vit_c_micro/sgd"
@@ -85,9 +83,7 @@ def _on_the_server(mlflow_server: Server, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
+def chromium() -> Iterator[Browser]:
     program = chromium_program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -96,29 +92,29 @@ def chromium() -> Iterator["Browser"]:
 
 
 @pytest.fixture
-def page(chromium: "Browser") -> Iterator["Page"]:
+def page(chromium: Browser) -> Iterator[Page]:
     page = chromium.new_page(viewport={"width": 1600, "height": 1100})
     dialogs: list[str] = []
 
-    def note(dialog: "Dialog") -> None:
+    def note(dialog: Dialog) -> None:
         dialogs.append(dialog.message)
         dialog.dismiss()
 
     page.on("dialog", note)
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(1000 * PATIENCE_S)
     yield page
     page.close()
     # A name that runs as a script would have said so.
     assert dialogs == []
 
 
-def saw(page: "Page", name: str) -> None:
+def saw(page: Page, name: str) -> None:
     """Keeps a picture where somebody asks for it: ``PICTURES=folder``."""
     if folder := os.environ.get("PICTURES"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
-def test_the_experiment_says_the_verdict_and_shows_the_runs_nested(published: Published, page: "Page") -> None:
+def test_the_experiment_says_the_verdict_and_shows_the_runs_nested(published: Published, page: Page) -> None:
     page.goto(published.url("/runs"))
     verdict = page.locator("li", has_text="on 6 of 6 common draws").first
     verdict.wait_for()
@@ -131,35 +127,35 @@ def test_the_experiment_says_the_verdict_and_shows_the_runs_nested(published: Pu
         row = page.locator(".ag-row", has=page.get_by_text(name, exact=True)).first
         row.locator("button").first.click()
     page.get_by_text(f"draw 005 · {OTHER}").first.wait_for()
-    assert page.get_by_text(f"{ARM} · stability").count() >= 1
+    page.get_by_text(f"{ARM} · stability").first.wait_for()
     saw(page, "experiment")
-    assert rows.count() > 10
+    until(page, lambda: rows.count() > 10, "more than ten rows")
 
 
-def test_the_description_unfolds_to_the_table_and_the_way_on(published: Published, page: "Page") -> None:
+def test_the_description_unfolds_to_the_table_and_the_way_on(published: Published, page: Page) -> None:
     page.goto(published.url(f"/runs/{published.run}"))
     table = page.locator("table", has_text="median").last
     table.wait_for()
-    cells = [cell.inner_text().strip() for cell in table.locator("td").all()]
-    assert cells == [ARM, "6", "2", "0", "46.0", "48.0", OTHER, "6", "0", "0", "5.0", "7.0"]
+    cells = [ARM, "6", "2", "0", "46.0", "48.0", OTHER, "6", "0", "0", "5.0", "7.0"]
+    expect(table.locator("td")).to_have_text(cells)
     page.get_by_text("stablesweep run study.yaml").wait_for()
-    assert page.get_by_text("stablesweep dashboard").count() == 1
-    assert page.locator("em", has_text="stem").count() == 1
+    expect(page.get_by_text("stablesweep dashboard")).to_have_count(1)
+    expect(page.locator("em", has_text="stem")).to_have_count(1)
     saw(page, "study")
     with page.expect_popup() as opened:
         page.get_by_role("link", name="report.html").click()
     opened.value.frame_locator("iframe").get_by_role("heading", name="pages").wait_for()
-    assert opened.value.get_by_text(tags.FIGURES_FOLDER, exact=True).count() >= 1
+    opened.value.get_by_text(tags.FIGURES_FOLDER, exact=True).first.wait_for()
     saw(opened.value, "report")
 
 
-def test_an_arm_says_what_it_is(published: Published, page: "Page") -> None:
+def test_an_arm_says_what_it_is(published: Published, page: Page) -> None:
     page.goto(published.url(f"/runs/{published.arm_run(ARM).info.run_id}"))
     page.get_by_text("random draws of hyperparameters").wait_for()
-    shown = page.locator("body").inner_text()
-    assert f"Model {NAME} with optimizer sgd" in shown
-    assert "6 trials: 4 completed, 2 diverged." in shown
-    assert re.search(r"median_final_error\s+48\b", shown)
+    shown = page.locator("body")
+    expect(shown).to_contain_text(f"Model {NAME} with optimizer sgd", use_inner_text=True)
+    expect(shown).to_contain_text("6 trials: 4 completed, 2 diverged.", use_inner_text=True)
+    until(page, lambda: re.search(r"median_final_error\s+48\b", shown.inner_text()), "the median of the arm")
     assert page.locator("img[src='x']").count() == 0
     saw(page, "arm")
 

@@ -64,9 +64,8 @@ def test_a_locked_record_loses_no_message(tmp_path: Path, monkeypatch: pytest.Mo
     box, stop = Box(), threading.Event()
     recorder, heard, other = start_and_lock(tmp_path / "record.db", box, stop)
     box.waiting = [started("a")]
-    time.sleep(1)
+    wait_until(lambda: any("results wait in memory" in one.text for one in heard if isinstance(one, Remark)))
     assert len([one for one in heard if isinstance(one, TrialStarted)]) == 1
-    assert any("results wait in memory" in one.text for one in heard if isinstance(one, Remark))
     other.execute("COMMIT")
     box.waiting = [started("b")]
     wait_until(lambda: len([one for one in heard if isinstance(one, TrialStarted)]) == 3)

@@ -188,7 +188,7 @@ def test_draws_are_the_same_unit_points_in_every_arm() -> None:
     assert points[0] == points[1] == points[2]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 12), max_size=4), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_interruptions_and_the_order_of_ends_change_nothing(
     stops: list[int], order: random.Random, at_once: int
@@ -202,7 +202,7 @@ def test_interruptions_and_the_order_of_ends_change_nothing(
     assert settings_of(session) == settings_of(UNDISTURBED)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.integers(0, 12), max_size=3),
     st.randoms(use_true_random=False),

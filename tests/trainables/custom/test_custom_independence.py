@@ -60,7 +60,7 @@ def passed_on(pack: CustomPack, make: Callable[[], CustomPack]) -> CustomPack:
     return again
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scripts=st.lists(
         st.tuples(st.sampled_from(MISFORTUNES), st.integers(1, EPOCHS), st.booleans()), min_size=1, max_size=5

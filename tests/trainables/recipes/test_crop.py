@@ -58,7 +58,7 @@ def test_a_whole_image_in_a_narrow_range_is_itself() -> None:
     assert torch.equal(crop_and_resize(images, boxes), images)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from([1, 3]), st.integers(3, 48))
 def test_pixels_are_those_of_a_crop_and_a_bilinear_resize(seed: int, channels: int, side: int) -> None:
     images = torch.randint(

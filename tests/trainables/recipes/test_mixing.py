@@ -58,7 +58,7 @@ def part(batch: TrainBatch, first: int) -> TrainBatch:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 9), st.integers(2, 7), st.floats(0, 1), st.floats(0, 0.9))
 def test_the_loss_is_cross_entropy_with_soft_targets(
     seed: int, number: int, classes: int, share: float, smoothing: float

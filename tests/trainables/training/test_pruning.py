@@ -20,7 +20,7 @@ def curves(epochs: int) -> st.SearchStrategy[list[list[float]]]:
     return st.lists(one, min_size=1, max_size=7)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.data())
 def test_the_median_rule_is_optunas_where_a_trial_is_alone(data: st.DataObject) -> None:
     epochs = data.draw(st.integers(1, 5))
