@@ -1,15 +1,13 @@
 """The browser that the tests drive."""
 
 import shutil
-import time
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
 from tests.missing import lacks
+from tests.waiting import PATIENCE_S, wait_until
 
-# A machine that does other things besides is slow to draw.
-PATIENCE_S = 30
 expect.set_options(timeout=1000 * PATIENCE_S)
 
 
@@ -22,10 +20,5 @@ def chromium_program() -> str:
 
 
 def until(page: Page, holds: Callable[[], object], what: str) -> None:
-    """Wait until it holds, looking again and again: an app draws in its own time."""
-    give_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up:
-        if holds():
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"it did not come about: {what}")
+    """Wait until it holds, while the page goes on drawing."""
+    wait_until(holds, what, pause=lambda seconds: page.wait_for_timeout(1000 * seconds))

@@ -26,7 +26,8 @@ from dashboards.app.application import create_app
 from dashboards.app.server import ServerNotStarted, make_server
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord
-from tests.browser import PATIENCE_S, chromium_program, until
+from tests.browser import chromium_program, until
+from tests.waiting import PATIENCE_S
 
 MakeRecord = Callable[..., StudyRecord]
 NAME = "<b>vit</b><script>document.title = 'owned'</script>"

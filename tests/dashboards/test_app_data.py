@@ -24,6 +24,7 @@ from dashboards.app.study import StudyData
 from dashboards.app.views import studies as studies_view
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord, TrackingUnreachable
+from tests.waiting import wait_until
 
 MakeRecord = Callable[..., StudyRecord]
 
@@ -195,13 +196,6 @@ class Shelf:
         return self.studies[names[0]]
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
-
-
 def test_the_store_reads_again_and_counts_only_changes(make_record: MakeRecord) -> None:
     shelf = Shelf(a=make_record(draws=4), b=make_record(draws=3))
     store = Store(shelf, refresh_s=0.02)
@@ -211,10 +205,10 @@ def test_the_store_reads_again_and_counts_only_changes(make_record: MakeRecord) 
         assert entry.data is not None
         assert entry.data.notes == ("A trial has several MLflow runs.",)
         reads = shelf.reads
-        until(lambda: shelf.reads > reads + 3)
+        wait_until(lambda: shelf.reads > reads + 3)
         assert store.study("a").generation == entry.generation
         shelf.studies["a"] = make_record(draws=5)
-        until(lambda: store.study("a").generation != entry.generation)
+        wait_until(lambda: store.study("a").generation != entry.generation)
         newer = store.study("a").data
         assert newer is not None
         assert newer.record.trials.num_rows == 20
@@ -234,12 +228,12 @@ def test_what_is_found_while_the_list_is_made_makes_it_anew(
     def slowly(*arguments: Any) -> Any:
         content = render(*arguments)
         shelf.studies["b"] = make_record(draws=2)
-        until(lambda: "b" in store.listing().names)
+        wait_until(lambda: "b" in store.listing().names)
         return content
 
     monkeypatch.setattr(studies_view, "render", slowly)
     try:
-        until(lambda: store.listing().known)
+        wait_until(lambda: store.listing().known)
         _, frame = layout.page(store, "sqlite:///mlflow.db", Address(), narrow=False)
         assert frame["generation"] != layout.generation(store, Address())
     finally:
@@ -253,16 +247,16 @@ def test_the_store_says_what_is_wrong_keeps_what_it_has_and_goes_on(make_record:
         first = store.study("a", wait_s=20.0)
         assert store.study("none", wait_s=20.0).error == "No study 'none'."
         shelf.error = TrackingUnreachable("MLflow at x cannot be reached.")
-        until(lambda: store.study("a").error)
+        wait_until(lambda: store.study("a").error)
         assert store.study("a").error == "MLflow at x cannot be reached."
         assert store.study("a").data is first.data
-        until(lambda: store.listing().error)
+        wait_until(lambda: store.listing().error)
         assert store.listing().names == ("a",)
         shelf.error = RuntimeError("odd\nthing")
-        until(lambda: "odd" in store.study("a").error)
+        wait_until(lambda: "odd" in store.study("a").error)
         assert store.study("a").error == "RuntimeError: odd thing"
         shelf.error = None
-        until(lambda: not store.study("a").error and not store.listing().error)
+        wait_until(lambda: not store.study("a").error and not store.listing().error)
     finally:
         store.stop()
 

@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from stablesweep.home import Home
 from stablesweep.status import read_status
 from tests.ray_cluster import RayCluster
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,13 +104,6 @@ def all_known_of_jobs(cluster: RayCluster) -> str:
     return json.dumps([jobs, logs])
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + 200
-    while not holds():
-        assert time.monotonic() < give_up, f"not within 200 s: {what}"
-        time.sleep(0.5)
-
-
 def test_a_study_is_checked_sent_followed_and_found_again(cluster: RayCluster, tmp_path: Path) -> None:
     folder = users_folder(tmp_path / "mine", "sent")
     (folder / ".env").write_text(SECRET)
@@ -174,9 +167,9 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it_after_a_checkpoint(cluster: RayC
     arguments = ("submit", "study.yaml", "--no-check", "--home", str(home))
     process = start(cluster, folder, "stablesweep", *arguments)
     kept = folder / "stablesweep-home/jobs/long.json"
-    wait_until(lambda: kept.exists() or process.poll() is not None, "the job is submitted")
+    wait_until(lambda: kept.exists() or process.poll() is not None, "the job is submitted", within_s=200)
     checkpoints = home / "studies/long/packs"
-    wait_until(lambda: any(path.is_file() for path in checkpoints.rglob("*")), "a checkpoint is written")
+    wait_until(lambda: any(path.is_file() for path in checkpoints.rglob("*")), "a checkpoint is written", within_s=200)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output

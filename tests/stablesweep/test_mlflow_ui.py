@@ -18,9 +18,10 @@ from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import publish_all
 from stablesweep.reporting import make_report
-from tests.browser import PATIENCE_S, chromium_program, until
+from tests.browser import chromium_program, until
 from tests.mlflow_server import Server, story
 from tests.support import small_study
+from tests.waiting import PATIENCE_S
 
 NAME = "<img src=x onerror=alert(1)>**vit**_c_`x`"
 ARM, OTHER = f"{NAME}/sgd", "vit_c_micro/sgd"

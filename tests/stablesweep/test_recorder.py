@@ -2,8 +2,6 @@
 
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +14,7 @@ from stablesweep.messages import Message, Remark, TrialStarted
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import Recorder
+from tests.waiting import wait_until
 
 
 class Box:
@@ -37,13 +36,6 @@ class Box:
 
 def started(key: str) -> TrialStarted:
     return TrialStarted(key=key, pack="p", started=1.0)
-
-
-def wait_until(check: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not check():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
 
 
 def start_and_lock(path: Path, box: Box, stop: threading.Event) -> tuple[Recorder, list[Message], sqlite3.Connection]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.waiting import wait_until
 from trainables import Reading, load_dataset
 from trainables.data import streamed
 from trainables.data.images import View
@@ -36,13 +36,6 @@ def data(parquet_folder: Path) -> StreamedDataset:
     return loaded
 
 
-def wait_until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
-
-
 def test_an_abandoned_iterator_stops_its_processes(
     data: StreamedDataset, grandchildren: Callable[[], set[int]]
 ) -> None:
@@ -52,7 +45,7 @@ def test_an_abandoned_iterator_stops_its_processes(
     assert len(grandchildren()) == 2
     batches.close()  # type: ignore[attr-defined]
     assert not multiprocessing.active_children()
-    assert wait_until(lambda: not grandchildren())
+    wait_until(lambda: not grandchildren())
 
 
 def test_a_forgotten_iterator_stops_its_processes(data: StreamedDataset) -> None:
@@ -166,7 +159,7 @@ def test_an_interrupt_ends_a_program_and_all_its_processes(parquet_folder: Path,
             return True
         return False
 
-    assert wait_until(nobody_is_left)
+    wait_until(nobody_is_left)
 
 
 def test_no_more_is_held_than_a_window_and_a_batch(
