@@ -44,14 +44,14 @@ def test_an_abandoned_iterator_stops_its_processes(
     assert len(multiprocessing.active_children()) == 2
     assert len(grandchildren()) == 2
     batches.close()  # type: ignore[attr-defined]
-    assert not multiprocessing.active_children()
+    wait_until(lambda: not multiprocessing.active_children())
     wait_until(lambda: not grandchildren())
 
 
 def test_a_forgotten_iterator_stops_its_processes(data: StreamedDataset) -> None:
     for _ in data.train_batches(READING, study_seed=0, epoch=1, crop=None):
         break
-    assert not multiprocessing.active_children()
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_an_exception_in_the_consumer_stops_them(data: StreamedDataset) -> None:
@@ -61,7 +61,7 @@ def test_an_exception_in_the_consumer_stops_them(data: StreamedDataset) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         consume()
-    assert not multiprocessing.active_children()
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_processes_start_from_a_thread_of_a_process_with_threads(data: StreamedDataset) -> None:
@@ -120,7 +120,7 @@ def test_a_killed_process_is_one_sentence_and_no_hang() -> None:
         RuntimeError, match=r"^a process that decodes images died \(.*\); the next to be read: shelf, row"
     ):
         list(data.eval_batches(Reading(batch_size=8, decode_workers=2)))
-    assert not multiprocessing.active_children()
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_an_interrupt_ends_a_program_and_all_its_processes(parquet_folder: Path, tmp_path: Path) -> None:
