@@ -19,15 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from dashboards import quiet_mlflow, tags
 from dashboards.app.application import create_app
 from dashboards.app.server import ServerNotStarted, make_server
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord
-from tests.browser import chromium_program, until
-from tests.waiting import PATIENCE_S
+from tests.browser import patient_page, running_chromium, until
 
 MakeRecord = Callable[..., StudyRecord]
 NAME = "<b>vit</b><script>document.title = 'owned'</script>"
@@ -77,28 +76,22 @@ class Serving:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = chromium_program()
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+    with running_chromium() as running:
+        yield running
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page of its own; at the end it must have complained of nothing and asked nobody but this machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    opened = context.new_page()
-    opened.set_default_timeout(1000 * PATIENCE_S)
+    opened = patient_page(context)
     complaints: list[str] = []
     opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("request", lambda request: complaints.append(request.url) if not is_local(request.url) else None)
     yield opened
-    # A page that is closed complains of the requests that it had under way.
-    heard = list(complaints)
     context.close()
-    assert heard == []
+    assert complaints == []
 
 
 def is_local(url: str) -> bool:
@@ -198,26 +191,30 @@ def box_of(page: Page, selector: str) -> Any:
     raise AssertionError(f"{selector} does not come to rest")
 
 
-def draw_box(page: Page, corners: Callable[[], tuple[tuple[float, float], tuple[float, float]]]) -> None:
-    """Brush until something is marked: the page is made anew when its numbers are ready, which ends a drag."""
+def repeat_until_shown(page: Page, act: Callable[[], None], selector: str) -> None:
+    """Act until it shows: the page is made anew when its numbers are ready, which ends a drag and loses a click."""
     for _ in range(10):
-        drag(page, *corners())
+        act()
         page.wait_for_timeout(2000)
-        if page.locator("#brushed").count():
+        if page.locator(selector).count():
             return
-    page.wait_for_selector("#brushed")
+    page.wait_for_selector(selector)
+
+
+def draw_box(page: Page, corners: Callable[[], tuple[tuple[float, float], tuple[float, float]]]) -> None:
+    """Brush until something is marked."""
+    repeat_until_shown(page, lambda: drag(page, *corners()), "#brushed")
 
 
 def click_dot(page: Page, place: Callable[[], tuple[float, float]]) -> None:
-    """Click until the trial opens: a page that is made anew just then loses the click."""
-    for _ in range(10):
+    """Click until the trial opens."""
+
+    def click() -> None:
         page.mouse.move(*place())
         page.wait_for_timeout(150)
         page.mouse.click(*place())
-        page.wait_for_timeout(2000)
-        if page.locator("#outcome").count():
-            return
-    page.wait_for_selector("#outcome")
+
+    repeat_until_shown(page, click, "#outcome")
 
 
 def test_a_box_marks_its_trials_and_the_url_brings_them_back(
@@ -238,7 +235,7 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
     assert 5 < len(completed) < len(rows) < 60
 
     def check(opened: Page) -> None:
-        expect(opened.locator("#brushed")).to_contain_text(f"{len(rows)} of 93 trials marked")
+        expect(opened.locator("#brushed")).to_have_text(re.compile(f"^{len(rows)} of 93 trials marked"))
         expect(opened.locator("#brushed")).to_contain_text(f"{len(rows) - len(completed)} of them diverged")
         expect(opened.locator("#listed")).to_have_text(f"The marked trials: {len(rows)}.")
         drawn = "graph._fullData.filter(t => t.meta?.marks).length"

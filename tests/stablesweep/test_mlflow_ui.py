@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from mlflow import MlflowClient
-from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from dashboards import tags
 from stablesweep.home import Home
@@ -18,10 +18,9 @@ from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.recorder import publish_all
 from stablesweep.reporting import make_report
-from tests.browser import chromium_program, until
+from tests.browser import patient_page, running_chromium, until
 from tests.mlflow_server import Server, story
 from tests.support import small_study
-from tests.waiting import PATIENCE_S
 
 NAME = "<img src=x onerror=alert(1)>**vit**_c_`x`"
 ARM, OTHER = f"{NAME}/sgd", "vit_c_micro/sgd"
@@ -85,16 +84,14 @@ def _on_the_server(mlflow_server: Server, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = chromium_program()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with running_chromium() as running:
+        yield running
 
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    page = chromium.new_page(viewport={"width": 1600, "height": 1100})
+    context = chromium.new_context(viewport={"width": 1600, "height": 1100})
+    page = patient_page(context)
     dialogs: list[str] = []
 
     def note(dialog: Dialog) -> None:
@@ -102,9 +99,8 @@ def page(chromium: Browser) -> Iterator[Page]:
         dialog.dismiss()
 
     page.on("dialog", note)
-    page.set_default_timeout(1000 * PATIENCE_S)
     yield page
-    page.close()
+    context.close()
     # A name that runs as a script would have said so.
     assert dialogs == []
 

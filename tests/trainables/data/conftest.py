@@ -30,8 +30,8 @@ def random() -> np.random.Generator:
 def no_process_is_left(grandchildren: Callable[[], set[int]]) -> Iterator[None]:
     """Whatever a test starts: only Python's own fork server and resource tracker may outlive it."""
     yield
-    # One that has ended is still listed for a moment, after its parent knows.
-    wait_until(lambda: not multiprocessing.active_children() and not grandchildren())
+    # Torch's loader gives its processes 5 s to leave, then terminates them and does not wait for their end.
+    wait_until(lambda: not multiprocessing.active_children() and not grandchildren(), "no process is left")
 
 
 @pytest.fixture
