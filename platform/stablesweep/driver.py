@@ -16,7 +16,7 @@ from ray.tune.stopper import Stopper
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
 from stablesweep.orphans import orphans_removed
-from stablesweep.reasons import CONTROLLER_DIED, DRIVER_DIED, OUT_OF_MEMORY, reason_of
+from stablesweep.reasons import CONTROLLER_DIED, DEATHS, DRIVER_DIED, OUT_OF_MEMORY, reason_of
 from stablesweep.study import Pack
 
 LOOK_EVERY_S = 2.0
@@ -181,7 +181,8 @@ def _train(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> tuple[str | 
             if left < 0:
                 break
             reason = _train_once(job, mailbox, pack, storage, left)
-            if reason != CONTROLLER_DIED:
+            # Ray Train gives up at once when a worker dies between its start and its first step: it counts by where it noticed.
+            if reason not in DEATHS:
                 break
         too_large = ray.get(mailbox.too_large.remote(job.name))
     except ray.exceptions.RayActorError:

@@ -10,6 +10,8 @@ WORKER_DIED = "its worker process died (killed, crashed, or out of memory)"
 NODE_DIED = "the node of its worker died"
 DRIVER_DIED = "the process that drove it died"
 CONTROLLER_DIED = "the process that watched over its workers died"
+DEATHS = {OUT_OF_MEMORY, WORKER_DIED, NODE_DIED, CONTROLLER_DIED}
+"""Not the fault of what is trained: the same may well train when it is started again."""
 LENGTH = 300
 
 

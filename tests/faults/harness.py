@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,16 +135,18 @@ class FaultyStudy:
             time.sleep(0.1)
         pytest.fail(f"no such states within {PATIENCE_S} s: {self.states()}\n{self.printed()}")
 
-    def wait_for_process(self, process: subprocess.Popen[bytes], title: str, *nodes: int) -> Process:
-        """Wait for a process with this title that the running command has started, or one of these nodes of Ray."""
+    def wait_for_process(
+        self, process: subprocess.Popen[bytes], title: str, *nodes: int, but: Collection[int] = ()
+    ) -> Process:
+        """Wait for a process with this title, but none of some ids, that the running command or one of Ray's nodes has started."""
         give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up:
             assert process.poll() is None, self.printed()
             for leader in nodes or (process.pid,):
                 for one in session(leader):
-                    if title in one.title:
+                    if title in one.title and one.pid not in but:
                         return one
-            time.sleep(0.1)
+            time.sleep(0.05)
         pytest.fail(f"no process {title} within {PATIENCE_S} s: {self.printed()}")
 
     def epochs_trained(self) -> Counter[int]:

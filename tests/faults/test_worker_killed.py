@@ -1,6 +1,7 @@
 """SIGKILL for the process that trains a pack: once, and more often than a pack is taken up again."""
 
 import html
+import time
 from collections import Counter
 
 import pytest
@@ -30,6 +31,21 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_checkpoint(study: Faul
     study.ends(process, 0)
     assert_same_results(study, reference)
     assert_trained_once(study, repeated=1)
+
+
+def test_workers_that_die_while_they_start(study: FaultyStudy, reference: Results) -> None:
+    """Ray Train takes some of these deaths for failures of its own, after which it does not go on."""
+    after_s = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    process = study.start("--set", f"pack.max_failures={len(after_s)}")
+    seen: set[int] = set()
+    for seconds in after_s:
+        worker = study.wait_for_process(process, WORKER, but=seen)
+        seen.add(worker.pid)
+        time.sleep(seconds)
+        worker.kill()
+    study.set_pause(0)
+    study.ends(process, 0)
+    assert_same_results(study, reference)
 
 
 def test_after_too_many_deaths_trials_are_lost_until_they_are_asked_for(study: FaultyStudy, reference: Results) -> None:
