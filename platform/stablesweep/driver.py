@@ -16,7 +16,7 @@ from ray.tune.stopper import Stopper
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
 from stablesweep.orphans import orphans_removed
-from stablesweep.reasons import CONTROLLER_DIED, DEATHS, DRIVER_DIED, OUT_OF_MEMORY, reason_of
+from stablesweep.reasons import CONTROLLER_DIED, DRIVER_DIED, OUT_OF_MEMORY, is_death_outside_training, reason_of
 from stablesweep.study import Pack
 
 LOOK_EVERY_S = 2.0
@@ -172,7 +172,7 @@ def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) ->
 def _train(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> tuple[str | None, str | None]:
     """Train a pack; why it was given up, and what memory did not suffice for, if so.
 
-    Workers start ``max_failures + 1`` times at most, whichever process it was that died.
+    Workers begin to train ``max_failures + 1`` times at most, whichever process it was that died.
     """
     reason: str | None = DRIVER_DIED
     try:
@@ -180,9 +180,8 @@ def _train(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> tuple[str | 
             left = pack.max_failures - ray.get(mailbox.starts.remote(job.name))
             if left < 0:
                 break
-            reason = _train_once(job, mailbox, pack, storage, left)
-            # Ray Train gives up at once when a worker dies between its start and its first step: it counts by where it noticed.
-            if reason not in DEATHS:
+            reason, again = _train_once(job, mailbox, pack, storage, left)
+            if not again:
                 break
         too_large = ray.get(mailbox.too_large.remote(job.name))
     except ray.exceptions.RayActorError:
@@ -191,8 +190,8 @@ def _train(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> tuple[str | 
     return reason, reason if too_large is None and reason == OUT_OF_MEMORY else too_large
 
 
-def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failures: int) -> str | None:
-    """Train a pack until Ray Train is done with it; the reason if it gave the pack up."""
+def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failures: int) -> tuple[str | None, bool]:
+    """Train a pack until Ray Train is done with it; the reason if it gave the pack up, and whether that was too early."""
     resources: dict[str, float] = {"CPU": pack.cpus} | ({"GPU": pack.gpus} if pack.gpus else {})
     trainer = _trainer_class(pack.workers)(
         _work,
@@ -210,10 +209,10 @@ def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failur
     try:
         trainer.fit()
     except ray.exceptions.RayActorError:
-        return CONTROLLER_DIED
+        return CONTROLLER_DIED, True
     except Exception as error:  # noqa: BLE001 - Ray Train gives the pack up; why is to be known now, not in the end
-        return reason_of(error)
-    return None
+        return reason_of(error), is_death_outside_training(error)
+    return None, False
 
 
 def _failures(most: int) -> Any:

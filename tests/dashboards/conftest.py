@@ -14,9 +14,12 @@ import pytest
 from dashboards.tables import CURVES_SCHEMA, NO_UNITS, TrialRecord, build_trials, unit_positions
 from dashboards.tracking.snapshot import Snapshot
 from dashboards.tracking.study import StudyRecord
-from tests.browser import chromium_program
+from tests.browser import chromium_program, patient_page, running_chromium
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.dashboards.app_in_browser import Serving
     from tests.dashboards.rounds import Rounds
 
 MakeLedger = Callable[..., pa.Table]
@@ -312,3 +315,44 @@ def snapshot(tracking_uri: str, tmp_path: Path) -> Snapshot:
 def chromium() -> str:
     """The browser's program."""
     return chromium_program()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A running browser."""
+    with running_chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: "Browser") -> "Iterator[Page]":
+    """A page of its own; at the end it must have complained of nothing and asked nobody but this machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    opened = patient_page(context)
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", lambda request: complaints.append(request.url) if not _is_local(request.url) else None)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+@pytest.fixture(scope="module")
+def start() -> "Iterator[Callable[..., Serving]]":
+    """Serves the web app until the module ends: ``start(tracking_uri, source=..., snapshots=...)``."""
+    from tests.dashboards.app_in_browser import Serving
+
+    started: list[Serving] = []
+
+    def begin(tracking_uri: str, **options: Any) -> Serving:
+        started.append(Serving(tracking_uri, **options))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.stop()

@@ -1,37 +1,24 @@
-"""The web app in a real browser, over a real SQLite MLflow store or studies in memory."""
+"""The web app in a real browser, over studies in memory."""
 
-import json
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dashboards import quiet_mlflow, tags
-from dashboards.app.application import create_app
-from dashboards.app.server import ServerNotStarted, make_server
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord
-from tests.browser import patient_page, running_chromium, until
+from tests.browser import until
+from tests.dashboards.app_in_browser import Serving, click_dot, draw_box, figure, place_of, query, wait_js
 
 MakeRecord = Callable[..., StudyRecord]
 NAME = "<b>vit</b><script>document.title = 'owned'</script>"
 ARMS = ("vit_c_micro/adamw", "vit_c_micro/sgd", "vit_p_micro/adamw", "vit_p_micro/sgd")
-REFRESH_S = 0.4
 HEADINGS = {
     "progress": "Trials by status",
     "stability": "Errors of each arm",
@@ -57,60 +44,6 @@ class Shelf:
         return self.studies[names[0]]
 
 
-class Serving:
-    """The app, served by a thread."""
-
-    def __init__(self, tracking_uri: str, **options: Any) -> None:
-        self.app = create_app(tracking_uri, refresh_s=REFRESH_S, **options)
-        self.server = make_server(self.app, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self.server.port}/"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.app.server.extensions["stablesweep_store"].stop()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page of its own; at the end it must have complained of nothing and asked nobody but this machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    opened = patient_page(context)
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda request: complaints.append(request.url) if not is_local(request.url) else None)
-    yield opened
-    context.close()
-    assert complaints == []
-
-
-def is_local(url: str) -> bool:
-    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-
-
-@pytest.fixture(scope="module")
-def start() -> Iterator[Callable[..., Serving]]:
-    started: list[Serving] = []
-
-    def begin(tracking_uri: str, **options: Any) -> Serving:
-        started.append(Serving(tracking_uri, **options))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.stop()
-
-
 _SHELVES: dict[str, Serving] = {}
 
 
@@ -133,43 +66,6 @@ def shelf(make_record: MakeRecord, make_rows: Any, make_phases: MakeRecord, star
     return _SHELVES["all"]
 
 
-def wait_js(page: Page, expression: str) -> None:
-    # Playwright's own wait evaluates strings in the page, which the page's policy forbids.
-    until(page, lambda: page.evaluate(expression), expression)
-
-
-def figure(page: Page, name: str, wanted: str) -> Any:
-    """A value of a drawn figure: ``wanted`` is JavaScript of ``graph``."""
-    wait_js(page, f"document.querySelector('#{name} .js-plotly-plot')?._fullLayout !== undefined")
-    return page.evaluate(
-        f"(() => {{ const graph = document.querySelector('#{name} .js-plotly-plot'); return {wanted}; }})()"
-    )
-
-
-def place_of(page: Page, panel: int, x: float, y: float) -> tuple[float, float]:
-    """Where a value of the scatter is on the screen."""
-    number = "" if panel == 0 else str(panel + 1)
-    left, top = figure(
-        page,
-        "scatter",
-        f"(([a, b, r]) => [r.left + a._offset + a.d2p({x!r}), r.top + b._offset + b.d2p({y!r})])"
-        f"([graph._fullLayout.xaxis{number}, graph._fullLayout.yaxis{number}, graph.getBoundingClientRect()])",
-    )
-    return float(left), float(top)
-
-
-def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    page.mouse.move(*start)
-    page.mouse.down()
-    page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=3)
-    page.mouse.move(*end, steps=3)
-    page.mouse.up()
-
-
-def query(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
-
-
 def brushed_rows(record: StudyRecord, x: tuple[float, float], y: tuple[float, float]) -> list[dict[str, Any]]:
     """The trials in a box over lr, by numpy on the columns; with the diverged where they are drawn."""
     errors = record.trials["error"].to_numpy()
@@ -179,42 +75,6 @@ def brushed_rows(record: StudyRecord, x: tuple[float, float], y: tuple[float, fl
     lr = record.trials["lr"].to_numpy()
     mask = (lr >= x[0]) & (lr <= x[1]) & (drawn >= y[0]) & (drawn <= y[1])
     return list(record.trials.filter(pa.array(mask)).to_pylist())
-
-
-def box_of(page: Page, selector: str) -> Any:
-    """Where the first such element lies, once it is there to stay: parts of the page are made anew after a brush."""
-    for _ in range(50):
-        found = page.locator(selector).first.bounding_box()
-        page.wait_for_timeout(200)
-        if found is not None and page.locator(selector).first.bounding_box() == found:
-            return found
-    raise AssertionError(f"{selector} does not come to rest")
-
-
-def repeat_until_shown(page: Page, act: Callable[[], None], selector: str) -> None:
-    """Act until it shows: the page is made anew when its numbers are ready, which ends a drag and loses a click."""
-    for _ in range(10):
-        act()
-        page.wait_for_timeout(2000)
-        if page.locator(selector).count():
-            return
-    page.wait_for_selector(selector)
-
-
-def draw_box(page: Page, corners: Callable[[], tuple[tuple[float, float], tuple[float, float]]]) -> None:
-    """Brush until something is marked."""
-    repeat_until_shown(page, lambda: drag(page, *corners()), "#brushed")
-
-
-def click_dot(page: Page, place: Callable[[], tuple[float, float]]) -> None:
-    """Click until the trial opens."""
-
-    def click() -> None:
-        page.mouse.move(*place())
-        page.wait_for_timeout(150)
-        page.mouse.click(*place())
-
-    repeat_until_shown(page, click, "#outcome")
 
 
 def test_a_box_marks_its_trials_and_the_url_brings_them_back(
@@ -374,142 +234,3 @@ def test_studies_without_a_distribution_say_so(shelf: Serving, page: Page) -> No
     page.get_by_text("12.5").wait_for()
     page.goto(f"{shelf.url}?study=nothing")
     page.get_by_text("No study 'nothing' here.").wait_for()
-
-
-def test_an_empty_store_says_how_to_begin(
-    tracking_uri: str, tmp_path: Path, page: Page, start: Callable[..., Serving]
-) -> None:
-    page.goto(start(tracking_uri, snapshots=tmp_path / "snapshots").url)
-    page.get_by_text("No study here yet").wait_for()
-    expect(page.locator("main pre")).to_contain_text("stablesweep run")
-
-
-def test_an_unreachable_server_is_one_sentence_until_it_comes(
-    tracking_uri: str, tmp_path: Path, page: Page, start: Callable[..., Serving]
-) -> None:
-    later = tmp_path / "later.db"
-    page.goto(start(f"sqlite:///{later}", snapshots=tmp_path / "snapshots").url)
-    page.get_by_text(f"there is no file {later}").wait_for()
-    expect(page.get_by_text("Trying again every 0.4 seconds.")).to_have_count(1)
-    shutil.copy(tracking_uri.removeprefix("sqlite:///"), later)
-    page.get_by_text("No study here yet").wait_for()
-
-
-class Recorder:
-    """Writes a study to a real MLflow store, as far as these tests need."""
-
-    def __init__(self, tracking_uri: str, folder: Path, record: StudyRecord) -> None:
-        from mlflow import MlflowClient
-
-        self.client = MlflowClient(tracking_uri=tracking_uri)
-        self.record = record
-        root = (folder / "artifacts").as_uri()
-        self.experiment = self.client.create_experiment(record.study, artifact_location=root)
-        study_run = self._run({tags.ROLE: "study", tags.REVISION: f"{1:010d}"})
-        path = folder / tags.LEDGER_ARTIFACT
-        names = ["key", "study", "phase", "arm", "model", "optimizer", "draw", "seed", "sampler", "epochs"]
-        pyarrow.parquet.write_table(record.trials.select([*names, "lr", "weight_decay"]), path)
-        self.client.log_artifact(study_run, str(path))
-        self.study_run, self.revision = study_run, 1
-
-    def _run(self, run_tags: dict[str, str], started: int | None = None) -> str:
-        return str(self.client.create_run(self.experiment, start_time=started, tags=run_tags).info.run_id)
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        """One trial run, completed, and then the study run's revision."""
-        from mlflow.entities import Metric
-
-        self.revision += 1
-        revision = {tags.REVISION: f"{self.revision:010d}"}
-        started = round(row["started"].timestamp() * 1000)
-        run_tags = {tags.ROLE: "trial", tags.KEY: row["key"], tags.STATUS: row["status"], **revision}
-        run_id = self._run(run_tags, started)
-        finals = {tags.FINAL_ERROR: row["error"], tags.EPOCHS_DONE: row["epochs_done"], tags.SECONDS: row["seconds"]}
-        metrics = [Metric(name, value, 1, 0) for name, value in finals.items() if value is not None]
-        curve = self.record.curves.filter(pc.equal(self.record.curves["key"], row["key"])).to_pylist()
-        metrics += [Metric(name, point[name], 1, point["epoch"]) for point in curve for name in tags.EPOCH_METRICS]
-        self.client.log_batch(run_id, metrics=metrics)
-        self.client.set_terminated(run_id)
-        self.client.set_tag(self.study_run, tags.REVISION, revision[tags.REVISION])
-
-
-def test_a_running_study_refreshes_by_itself(
-    tracking_uri: str, tmp_path: Path, page: Page, start: Callable[..., Serving], make_record: MakeRecord
-) -> None:
-    record = make_record(["vit_c_micro/adamw", "vit_p_micro/adamw"], 5, study="live study")
-    rows = [row for row in record.trials.to_pylist() if row["status"] == "completed"]
-    with quiet_mlflow():
-        recorder = Recorder(tracking_uri, tmp_path, record)
-        for row in rows[:-2]:
-            recorder.trial(row)
-    serving = start(tracking_uri, snapshots=tmp_path / "snapshots")
-    page.goto(serving.url)
-    page.get_by_text("live study").click()
-    page.get_by_text(f"{len(rows) - 2} completed").first.wait_for()
-    page.locator("h2", has_text="Errors of each arm").wait_for()
-    place_of(page, 0, 1.0, 1.0)
-    area = box_of(page, "#scatter .nsewdrag")
-    right, bottom = area["x"] + area["width"], area["y"] + area["height"]
-    corners = (area["x"] + 1, area["y"] + 1), (right - 1, bottom - 1)
-    draw_box(page, lambda: corners)
-    page.get_by_text(f"{len(rows) - 2} of {len(rows) - 2} trials marked").wait_for()
-    # Zoom the EDF, and scroll down to it.
-    page.evaluate("document.querySelector('#edf .js-plotly-plot').scrollIntoView()")
-    box = box_of(page, "#edf .nsewdrag")
-    drag(page, (box["x"] + 60, box["y"] + 40), (box["x"] + 400, box["y"] + 200))
-    ranges = "[...graph._fullLayout.xaxis.range, ...graph._fullLayout.yaxis.range]"
-    until(page, lambda: figure(page, "edf", ranges)[2] > 0.05, "the EDF is zoomed")
-    zoomed, scrolled, address = figure(page, "edf", ranges), page.evaluate("scrollY"), page.url
-    with quiet_mlflow():
-        recorder.trial(rows[-2])
-    page.get_by_text(f"{len(rows) - 1} completed").first.wait_for()
-    page.get_by_text(f"of {len(rows) - 1} trials marked").wait_for()
-    until(page, lambda: np.allclose(figure(page, "edf", ranges), zoomed), "the EDF is as zoomed as before")
-    until(page, lambda: abs(page.evaluate("scrollY") - scrolled) < 60, "the page is where it was")
-    assert page.url == address
-    until(page, lambda: figure(page, "scatter", "graph._fullLayout.selections.length") == 1, "the box is there")
-    page.locator(".tabs a", has_text="Progress").click()
-    page.get_by_text(f"{len(rows) - 1} of 10 trials have ended").wait_for()
-    with quiet_mlflow():
-        recorder.trial(rows[-1])
-    page.get_by_text(f"{len(rows)} of 10 trials have ended").wait_for()
-
-
-def test_it_is_closed_to_other_sites(shelf: Serving) -> None:
-    with urlopen(shelf.url) as answer:
-        policy = answer.headers["Content-Security-Policy"]
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "frame-ancestors 'none'" in policy
-    assert "default-src 'none'" in policy
-    scripts = re.search(r"script-src ([^;]*)", policy)
-    assert scripts is not None
-    assert "unsafe" not in scripts.group(1)
-    with pytest.raises(Exception, match="403"):
-        urlopen(Request(shelf.url, headers={"Host": "evil.example"}))
-    with pytest.raises(Exception, match=r"404|405"):
-        urlopen(Request(f"{shelf.url}_reload-hash", data=b"{}"))
-
-
-def test_the_server_as_a_process_ends_cleanly(tracking_uri: str, tmp_path: Path) -> None:
-    code = (
-        "import sys; from dashboards.app import serve; from pathlib import Path\n"
-        f"serve({tracking_uri!r}, port=0, snapshots=Path({str(tmp_path / 'snapshots')!r}))\n"
-        "assert not {'torch', 'ray'} & set(sys.modules)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+/", line)
-    assert found is not None
-    with urlopen(f"{found.group()}_dash-layout") as answer:
-        assert json.loads(answer.read())["type"] == "Div"
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
-    assert (process.returncode, out, errors) == (0, "", "")
-
-
-def test_a_port_that_is_taken_is_named(shelf: Serving, tracking_uri: str) -> None:
-    with pytest.raises(
-        ServerNotStarted, match=rf"cannot listen on 127\.0\.0\.1:{shelf.server.port} .*give another --port"
-    ):
-        make_server(create_app(tracking_uri), "127.0.0.1", shelf.server.port)
