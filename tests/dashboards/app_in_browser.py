@@ -2,16 +2,20 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dashboards.app.application import create_app
 from dashboards.app.server import make_server
 from tests.browser import until
 
 REFRESH_S = 0.4
+LOST_AFTER_MS = 10_000.0
+"""A click that leads nowhere for so long was lost."""
 
 
 class Serving:
@@ -102,3 +106,21 @@ def click_dot(page: Page, place: Callable[[], tuple[float, float]]) -> None:
         page.mouse.click(*place())
 
     repeat_until_shown(page, click, "#outcome")
+
+
+def follow(page: Page, link: Locator, shown: Locator) -> None:
+    """Click a link until what it leads to shows: a page that is made anew just then loses the click."""
+
+    def arrived() -> bool:
+        with suppress(PlaywrightTimeout):
+            link.click(timeout=LOST_AFTER_MS)
+            shown.wait_for(timeout=LOST_AFTER_MS)
+        return shown.count() > 0
+
+    until(page, arrived, f"{shown} after a click on {link}")
+
+
+def open_view(page: Page, name: str) -> None:
+    """Click a view's tab until it is the open one."""
+    tab = page.locator(".tabs a", has_text=name)
+    follow(page, tab, tab.and_(page.locator("[aria-current]")))

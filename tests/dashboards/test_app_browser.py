@@ -14,7 +14,17 @@ from playwright.sync_api import Browser, Page, expect
 from dashboards.tables import TrialRecord
 from dashboards.tracking.study import StudyRecord
 from tests.browser import until
-from tests.dashboards.app_in_browser import Serving, click_dot, draw_box, figure, place_of, query, wait_js
+from tests.dashboards.app_in_browser import (
+    Serving,
+    click_dot,
+    draw_box,
+    figure,
+    follow,
+    open_view,
+    place_of,
+    query,
+    wait_js,
+)
 
 MakeRecord = Callable[..., StudyRecord]
 NAME = "<b>vit</b><script>document.title = 'owned'</script>"
@@ -192,7 +202,7 @@ def test_every_view_opens_without_a_complaint(
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{shelf.url}?study=quickstart&view=trials")
     for view, heading in HEADINGS.items():
-        page.locator(f".tabs a[href*='view={view}'], .tabs a", has_text=view.capitalize()).first.click()
+        open_view(page, view.capitalize())
         page.locator("h2", has_text=heading).wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} is wider than the screen"
     expect(page).to_have_title("quickstart · Leaderboard · stablesweep")
@@ -200,16 +210,15 @@ def test_every_view_opens_without_a_complaint(
 
 def test_names_with_markup_are_text(shelf: Serving, page: Page) -> None:
     page.goto(shelf.url)
-    page.get_by_text(NAME).click()
-    page.locator("h2", has_text="Errors of each arm").wait_for()
+    follow(page, page.get_by_text(NAME), page.locator("h2", has_text="Errors of each arm"))
     expect(page.locator("h1")).to_have_text(NAME)
     expect(page.locator(".controls .switch", has_text=f"{NAME}/sgd")).to_have_count(1)
     for view in ("comparison", "optimizers", "leaderboard"):
-        page.locator(".tabs a", has_text=view.capitalize()).click()
+        open_view(page, view.capitalize())
         page.locator("h2", has_text=HEADINGS[view]).wait_for()
         expect(page.locator("main")).to_contain_text(NAME)
         assert page.locator("main b, main script, header b").count() == 0
-    page.locator(".tabs a", has_text="Trials").click()
+    open_view(page, "Trials")
     page.locator("#trials a", has_text=NAME).first.click()
     page.wait_for_selector("#outcome")
     until(page, lambda: NAME in page.title(), "the name is in the title")
@@ -220,7 +229,7 @@ def test_studies_without_a_distribution_say_so(shelf: Serving, page: Page) -> No
     page.goto(f"{shelf.url}?study=failed")
     page.get_by_text("n = 3 draws per arm, 12 in all: 0 diverged (0.0 %), 12 missing").first.wait_for()
     for view in ("comparison", "optimizers", "length", "leaderboard", "progress"):
-        page.locator(".tabs a", has_text=view.capitalize()).click()
+        open_view(page, view.capitalize())
         wait_js(page, f"location.search.includes('{view}')")
         page.wait_for_selector("main section")
         expect(page.locator("main h2").first).not_to_contain_text("failed")
@@ -230,7 +239,6 @@ def test_studies_without_a_distribution_say_so(shelf: Serving, page: Page) -> No
     expect(row.locator("td").last).to_have_text("12")
     page.goto(f"{shelf.url}?study=search")
     page.get_by_text("No distribution to show").wait_for()
-    page.get_by_text("the leaderboard").click()
-    page.get_by_text("12.5").wait_for()
+    follow(page, page.get_by_text("the leaderboard"), page.get_by_text("12.5"))
     page.goto(f"{shelf.url}?study=nothing")
     page.get_by_text("No study 'nothing' here.").wait_for()

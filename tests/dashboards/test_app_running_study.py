@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from dashboards import quiet_mlflow
 from tests.browser import until
-from tests.dashboards.app_in_browser import Serving, box_of, drag, draw_box, figure, place_of
+from tests.dashboards.app_in_browser import Serving, box_of, drag, draw_box, figure, follow, open_view, place_of
 from tests.dashboards.rounds import EPOCHS, Rounds
 
 
@@ -47,9 +47,8 @@ def test_a_running_study_refreshes_by_itself(
         rounds = Rounds(tracking_uri, tmp_path / "writer", "live study", draws=5)
     complete(rounds, *rounds.keys[:7])
     page.goto(start(tracking_uri, snapshots=tmp_path / "snapshots").url)
-    page.get_by_text("live study").click()
+    follow(page, page.get_by_text("live study"), page.locator("h2", has_text="Errors of each arm"))
     page.get_by_text("7 completed").first.wait_for()
-    page.locator("h2", has_text="Errors of each arm").wait_for()
     place_of(page, 0, 1.0, 1.0)
     area = box_of(page, "#scatter .nsewdrag")
     right, bottom = area["x"] + area["width"], area["y"] + area["height"]
@@ -70,7 +69,7 @@ def test_a_running_study_refreshes_by_itself(
     until(page, lambda: abs(page.evaluate("scrollY") - scrolled) < 60, "the page is where it was")
     assert page.url == address
     until(page, lambda: figure(page, "scatter", "graph._fullLayout.selections.length") == 1, "the box is there")
-    page.locator(".tabs a", has_text="Progress").click()
+    open_view(page, "Progress")
     page.get_by_text("8 of 10 trials have ended").wait_for()
     complete(rounds, rounds.keys[8])
     page.get_by_text("9 of 10 trials have ended").wait_for()
