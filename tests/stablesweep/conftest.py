@@ -4,6 +4,7 @@ Every Ray Train run starts some six processes that import torch, which takes 10 
 the tests marked ``cluster`` slow.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from stablesweep.home import Home
 from stablesweep.ray_session import ray_session
 from tests.finished_study import published
 from tests.mlflow_server import Server
+from tests.stablesweep.claim_store import Store
 from tests.support import Ran, run_here, small_study
 
 
@@ -62,3 +64,12 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with quiet_mlflow():
         MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store in which nobody has claimed the study."""
+    monkeypatch.setattr("stablesweep.claims.SETTLE_S", 0.1)
+    made = Store(tmp_path, f"sqlite:///{shutil.copy(empty_mlflow, tmp_path / 'mlflow.db')}")
+    yield made
+    made.record.close()

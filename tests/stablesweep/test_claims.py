@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,26 +11,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
 from mlflow import MlflowClient
 
 from dashboards import tags
-from dashboards.tracking.generation import digest
-from dashboards.tracking.study import read_study
-from stablesweep import claims, recorder
-from stablesweep.claims import Claim, StudyClaim
+from stablesweep import claims
+from stablesweep.claims import Claim
 from stablesweep.errors import HomeBusy, LedgerError
 from stablesweep.home import Home
 from stablesweep.ledger import to_trials, write_ledger
-from stablesweep.mailbox import Mailbox
-from stablesweep.messages import Message
-from stablesweep.owner import LockOwner, process_namespace, utc_now
+from stablesweep.owner import LockOwner, process_namespace
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
-from tests.mlflow_server import Server, story
+from tests.mlflow_server import Server
+from tests.stablesweep.claim_store import Store, anothers, claim_there
 from tests.support import SMALL, small_study
 
 HOLD = """
@@ -101,71 +97,6 @@ def test_a_run_in_another_home_is_refused_until_the_first_has_died(tmp_path: Pat
     publisher.end(finished=False, timing=None)
     record.close()
     assert client.get_experiment(experiment.experiment_id).tags[tags.CLAIM] == ""
-
-
-def claim_there(client: MlflowClient, name: str) -> Claim:
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    claim = Claim.from_text(experiment.tags[tags.CLAIM])
-    assert claim is not None
-    return claim
-
-
-class Store:
-    """A store with the experiment of a study, in which others leave their claims."""
-
-    def __init__(self, folder: Path, uri: str) -> None:
-        self.folder, self.uri, self.client = folder, uri, MlflowClient(uri)
-        self.study = small_study(phases={"stability": {"draws": 1, "epochs": 1}})
-        self.ledger = folder / "ledger.parquet"
-        self.trials = to_trials(write_ledger(self.ledger, self.study))
-        self.record = Record(folder / "record.db")
-        self.experiment = self.client.create_experiment("small", artifact_location=str(folder / "artifacts"))
-
-    def leave(self, text: str) -> None:
-        self.client.set_experiment_tag(self.experiment, tags.CLAIM, text)
-
-    def there(self) -> str:
-        return str(self.client.get_experiment(self.experiment).tags.get(tags.CLAIM, ""))
-
-    def publisher(self) -> Publisher:
-        return Publisher(self.uri, None, self.study, self.trials)
-
-    def claim(self, host: str = "here") -> StudyClaim:
-        claim = StudyClaim(self.client, self.experiment, "small", self.folder)
-        claim._own = anothers(host=host, instance=host)
-        return claim
-
-
-@pytest.fixture
-def store(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr(claims, "SETTLE_S", 0.1)
-    made = Store(tmp_path, f"sqlite:///{shutil.copy(empty_mlflow, tmp_path / 'mlflow.db')}")
-    yield made
-    made.record.close()
-
-
-class Box:
-    """A mailbox into which nothing is put, without a Ray actor behind it."""
-
-    def drain(self) -> list[Message]:
-        return []
-
-    def stop(self) -> None:
-        pass
-
-
-def anothers(
-    *,
-    host: str = "node-3",
-    pid: int = 71,
-    age: float = 0.0,
-    home: str = "/data/home/studies/small",
-    namespace: str = "",
-    instance: str = "",
-) -> Claim:
-    owner = LockOwner(host=host, pid=pid, since=utc_now(), job="raysubmit_7", namespace=namespace, instance=instance)
-    return Claim(owner=owner, home=home, beat=time.time() - age)
 
 
 def test_a_young_claim_of_another_machine_refuses_and_stays(store: Store) -> None:
@@ -333,107 +264,3 @@ def test_of_two_that_claim_at_the_same_moment_one_goes_on(store: Store) -> None:
     assert len(refused) == 1
     assert "process 71 on slow" in refused[0]
     assert claim_there(store.client, "small").owner.host == "slow"
-
-
-def test_a_claim_is_renewed_once_a_minute_also_when_nothing_is_new(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publisher = store.publisher()
-    publisher.connect(store.record)
-    publisher.begin([store.ledger], training=True)
-    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
-    publisher.publish(store.record)
-    first, seen = store.there(), digest(read_study(store.uri, "small"))
-    publisher.publish(store.record)
-    assert store.there() == first
-    now = time.monotonic() + claims.BEAT_S
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    publisher.publish(store.record)
-    second = Claim.from_text(store.there())
-    assert second is not None
-    assert second.beat > json.loads(first)["beat"]
-    assert replace(second, beat=0.0) == replace(Claim.from_text(first) or second, beat=0.0)
-    publisher.publish(store.record)
-    assert store.there() == second.as_text()
-    # A reader sees nothing of it.
-    assert digest(read_study(store.uri, "small")) == seen
-
-
-def test_who_was_taken_over_stops_and_leaves_the_study_to_the_other(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publisher = store.publisher()
-    publisher.connect(store.record)
-    publisher.begin([store.ledger], training=True)
-    left = anothers().as_text()
-    store.leave(left)
-    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
-    now = time.monotonic() + claims.BEAT_S
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    with pytest.raises(HomeBusy, match=r"process 71 on node-3 .* has taken over this study"):
-        publisher.publish(store.record)
-    assert store.client.search_runs([store.experiment], f"tags.`{tags.ROLE}` = 'trial'") == []
-    publisher.end(finished=False, timing=None)
-    assert store.there() == left
-
-
-def dead_process() -> Claim:
-    with subprocess.Popen(["true"]) as process:
-        pass
-    return anothers(host=socket.gethostname(), pid=process.pid, namespace=process_namespace())
-
-
-@pytest.mark.parametrize(
-    ("left", "who"),
-    [
-        (lambda: "", "another process has"),
-        (lambda: dead_process().as_text(), r"process .*, has"),
-        (lambda: anothers(age=claims.STALE_S + 1).as_text(), r"process 71 on node-3 .*, has"),
-    ],
-    ids=["released", "crashed", "not renewed"],
-)
-def test_who_was_taken_over_by_one_that_has_ended_stops_too(
-    store: Store, monkeypatch: pytest.MonkeyPatch, left: Callable[[], str], who: str
-) -> None:
-    """Its runs are in the store, and this process, which could not reach it, does not know them."""
-    publisher = store.publisher()
-    publisher.connect(store.record)
-    publisher.begin([store.ledger], training=True)
-    store.leave(left())
-    found = store.there()
-    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
-    now = time.monotonic() + claims.BEAT_S
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    with pytest.raises(
-        HomeBusy, match=rf"^small: {who} taken over this study, .* and has ended; .*: run again to cont"
-    ):
-        publisher.publish(store.record)
-    assert store.client.search_runs([store.experiment], f"tags.`{tags.ROLE}` = 'trial'") == []
-    assert store.there() == found
-
-
-def test_a_clock_that_was_put_back_is_no_other_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    claim = store.claim()
-    claim.renew()
-    assert store.there() == ""
-    claim.take()
-    now, clock = time.monotonic() + claims.BEAT_S, time.time() - 2 * claims.MAX_AHEAD_S
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    monkeypatch.setattr(time, "time", lambda: clock)
-    claim.renew()
-    assert claim_there(store.client, "small").beat == round(clock, 3)
-
-
-def test_the_recorder_of_who_was_taken_over_asks_for_a_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "PUBLISH_EVERY_S", 0.1)
-    monkeypatch.setattr(claims, "BEAT_S", 0.2)
-    publisher, stop = store.publisher(), threading.Event()
-    publisher.connect(store.record)
-    running = recorder.Recorder(store.record.path, publisher, cast(Mailbox, Box()), stop, lambda _: None)
-    running.start()
-    time.sleep(1)
-    assert not stop.is_set()
-    store.leave(anothers().as_text())
-    assert stop.wait(60)
-    with pytest.raises(HomeBusy, match="has taken over this study"):
-        running.finish()
