@@ -1,6 +1,7 @@
 """What all tests have in common: none is led to the user's own server, home, storage or Ray."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,3 +18,16 @@ def _own_environment() -> Iterator[None]:
         for name in ("MLFLOW_TRACKING_URI", "STABLESWEEP_HOME", "STABLESWEEP_STORAGE", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables, to be copied: making them takes seconds."""
+    from mlflow import MlflowClient
+
+    from dashboards import quiet_mlflow
+
+    path = tmp_path_factory.mktemp("empty_mlflow") / "empty.db"
+    with quiet_mlflow():
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path

@@ -276,23 +276,10 @@ def make_drawn() -> MakeRecord:
     return _drawn
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables: making them takes seconds, so it is done once."""
-    from mlflow import MlflowClient
-
-    from dashboards import quiet_mlflow
-
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    with quiet_mlflow():
-        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def tracking_uri(empty_store: Path, tmp_path: Path) -> str:
+def tracking_uri(empty_mlflow: Path, tmp_path: Path) -> str:
     """A new SQLite MLflow store."""
-    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+    return f"sqlite:///{shutil.copy(empty_mlflow, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture

@@ -53,19 +53,6 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables, to be copied: making them takes seconds."""
-    from mlflow import MlflowClient
-
-    from dashboards import quiet_mlflow
-
-    path = tmp_path_factory.mktemp("empty_mlflow") / "empty.db"
-    with quiet_mlflow():
-        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store in which nobody has claimed the study."""
