@@ -179,6 +179,7 @@ def logs(study: str, home: Path | None, address: str | None, follow: bool) -> No
 @click.option("--now", is_flag=True, help="Do not wait for a checkpoint.")
 def stop(study: str, home: Path | None, address: str | None, now: bool) -> None:
     """Stop STUDY cleanly, on this machine or on the cluster that it was submitted to."""
+    from stablesweep.submission.follow import describe_end
     from stablesweep.submission.stop import stop_here, stop_job
 
     place = Home.at(home)
@@ -189,10 +190,11 @@ def stop(study: str, home: Path | None, address: str | None, now: bool) -> None:
     if found is None:
         raise StablesweepError(f"{place.path}: {study} does not run on this machine, and no job of it is known here.")
     server, submission_id = found
-    click.echo(f"Stopping job {submission_id}.")
-    job = stop_job(server, server.job(submission_id), click.echo, now=now)
-    # A stopped study ends with an error code, which Ray calls a failure.
-    click.echo(f"Job {submission_id} has ended (Ray calls it {job.status}). Submit the study again to continue it.")
+    job = server.job(submission_id)
+    if not job.ended:
+        click.echo(f"Stopping job {submission_id}.")
+        job = stop_job(server, job, click.echo, now=now)
+    click.echo(describe_end(job))
 
 
 JOB_COMMANDS: tuple[click.Command, ...] = (submit, logs, stop)

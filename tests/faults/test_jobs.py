@@ -180,11 +180,15 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it_after_a_checkpoint(cluster: RayC
     code, stopped = call(cluster, tmp_path, "stablesweep", "stop", "long", "--address", cluster.job_address)
     assert code == 0, stopped
     assert "ended at once" not in stopped
+    sentence = "stopped with trials left; submit the study again to continue it."
+    assert stopped.splitlines()[-1].endswith(sentence)
     code, logs = call(cluster, folder, "stablesweep", "logs", "long", "--follow")
     assert code == 1
     assert "Stopped: 2 trials are left" in logs
-    assert "stopped with trials left; submit the study again to continue it." in logs
+    assert sentence in logs
     assert read_status(Home(home), "long").count("pending") == 2
+    code, again = call(cluster, tmp_path, "stablesweep", "stop", "long", "--address", cluster.job_address)
+    assert (code, again) == (0, stopped.splitlines()[-1] + "\n")
 
 
 @pytest.mark.parametrize(
