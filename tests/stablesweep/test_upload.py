@@ -68,6 +68,15 @@ def test_what_is_left_out_and_why(folder: Path, name: str, reason: str) -> None:
     assert any(reason in line for line in describe(chosen))
 
 
+@pytest.mark.parametrize("variable", ["RAY_AUTH_TOKEN_PATH", "GOOGLE_APPLICATION_CREDENTIALS"])
+def test_a_token_in_the_folder_stays_here(folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    write(folder / "keys/token")
+    (folder / "link").symlink_to(folder / "keys/token")
+    write(folder / "package/token")
+    monkeypatch.setenv(variable, str(folder / "keys" / ".." / "keys/token"))
+    assert sent(folder) == {*CODE, "package/token"}
+
+
 def test_the_ignore_files_of_the_repository_around_it_hold_too(folder: Path) -> None:
     write(folder.parent / ".git/config")
     write(folder.parent / ".gitignore", "/sweep/package/\n")

@@ -17,6 +17,7 @@ DATASET = "the study's dataset"
 DATA = "data and pictures"
 OUTSIDE = "links to folders or out of the working directory"
 SPECIAL = "neither files nor folders"
+SECRET = "tokens and keys that the environment names"
 
 IGNORE_FILES = (".gitignore", ".rayignore")
 _TABLES = {".parquet", ".arrow", ".feather", ".npz", ".npy", ".h5", ".hdf5", ".db", ".sqlite", ".lmdb"}
@@ -24,6 +25,13 @@ _WEIGHTS = {".pt", ".pth", ".safetensors", ".ckpt"}
 _ARCHIVES = {".tar", ".tgz", ".gz", ".zip"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 DATA_SUFFIXES = _TABLES | _WEIGHTS | _ARCHIVES | _PICTURES
+_SECRET_VARIABLES = (
+    "RAY_AUTH_TOKEN_PATH",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ def _reason_for_target(target: Path, root: Path, ignored: Sequence[Ignored]) -> 
 def _reason_for_name(path: Path, ignored: Sequence[Ignored]) -> str | None:
     if path.name.startswith("."):
         return HIDDEN
+    if _is_secret(path):
+        return SECRET
     if path.name.startswith("mlflow.db"):
         return TRACKING
     if path.suffix.lower() in DATA_SUFFIXES:
@@ -110,3 +120,8 @@ def _reason_for_name(path: Path, ignored: Sequence[Ignored]) -> str | None:
     if any(one.matches(path, is_folder=False) for one in ignored):
         return IGNORED
     return None
+
+
+def _is_secret(path: Path) -> bool:
+    named = (Path(os.environ.get(name) or "/").expanduser() for name in _SECRET_VARIABLES)
+    return any(secret.name == path.name and secret.exists() and secret.samefile(path) for secret in named)
