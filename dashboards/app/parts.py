@@ -236,7 +236,7 @@ def message(title: str, *content: Any) -> html.Section:
 
 
 _TEXT_COLUMNS = ("key", "status")
-_TITLES = {"key": "trial", "best_error": "best epoch", "epochs_done": "epochs"}
+_TITLES = {"key": "trial", "best_error": "lowest error", "epochs_done": "epochs"}
 
 
 def _header(address: Address, column: str, sort: str, *, sortable: bool) -> html.Th:

@@ -11,6 +11,7 @@ from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.owner import LockOwner, utc_now
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
+from tests.mlflow_server import story
 from tests.support import small_study
 
 
@@ -33,6 +34,17 @@ class Store:
 
     def publisher(self) -> Publisher:
         return Publisher(self.uri, None, self.study, self.trials)
+
+    def training(self) -> Publisher:
+        """The publisher of a study that is being trained."""
+        publisher = self.publisher()
+        publisher.connect(self.record)
+        publisher.begin([self.ledger], training=True)
+        return publisher
+
+    def complete(self) -> None:
+        """All trials have ended, and nothing of it is published."""
+        self.record.apply([message for trial in self.trials for message in story(trial, 1, "completed")])
 
     def claim(self, host: str = "here") -> StudyClaim:
         claim = StudyClaim(self.client, self.experiment, "small", self.folder)

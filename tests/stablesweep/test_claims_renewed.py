@@ -20,7 +20,6 @@ from stablesweep.errors import HomeBusy
 from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message
 from stablesweep.owner import process_namespace
-from tests.mlflow_server import story
 from tests.stablesweep.claim_store import Store, anothers, claim_there
 
 
@@ -37,10 +36,8 @@ class Box:
 def test_a_claim_is_renewed_once_a_minute_also_when_nothing_is_new(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher = store.publisher()
-    publisher.connect(store.record)
-    publisher.begin([store.ledger], training=True)
-    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
+    publisher = store.training()
+    store.complete()
     publisher.publish(store.record)
     first, seen = store.there(), digest(read_study(store.uri, "small"))
     publisher.publish(store.record)
@@ -61,12 +58,10 @@ def test_a_claim_is_renewed_once_a_minute_also_when_nothing_is_new(
 def test_who_was_taken_over_stops_and_leaves_the_study_to_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher = store.publisher()
-    publisher.connect(store.record)
-    publisher.begin([store.ledger], training=True)
+    publisher = store.training()
     left = anothers().as_text()
     store.leave(left)
-    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
+    store.complete()
     now = time.monotonic() + claims.BEAT_S
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with pytest.raises(HomeBusy, match=r"process 71 on node-3 .* has taken over this study"):
@@ -95,12 +90,10 @@ def test_who_was_taken_over_by_one_that_has_ended_stops_too(
     store: Store, monkeypatch: pytest.MonkeyPatch, left: Callable[[], str], who: str
 ) -> None:
     """Its runs are in the store, and this process, which could not reach it, does not know them."""
-    publisher = store.publisher()
-    publisher.connect(store.record)
-    publisher.begin([store.ledger], training=True)
+    publisher = store.training()
     store.leave(left())
     found = store.there()
-    store.record.apply([message for trial in store.trials for message in story(trial, 1, "completed")])
+    store.complete()
     now = time.monotonic() + claims.BEAT_S
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with pytest.raises(
