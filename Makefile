@@ -1,18 +1,22 @@
-# make quickstart: install, run the built-in study, print the result.   make test: install, run the tests.   make faults: studies through faults.
+# make quickstart: install, run the built-in study, print the result.   make test: install, run the tests.   make slow, make faults: the long ones.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: quickstart test faults check install clean
+.PHONY: quickstart test slow faults check install clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/stablesweep run
 
 # The tests that start a real Ray use both cores of a small machine themselves; the others run side by side.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not cluster and not faults" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m "cluster and not faults"
+	$(BIN)/python -m pytest -m "not cluster and not slow and not faults" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "cluster and not slow and not faults"
+
+# Whole studies on a real Ray: the examples, one from an installed wheel, packs of two workers, what becomes of secrets.
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m "slow and not faults"
 
 # Kills processes and nodes, fills disks and damages files under running studies, on clusters of its own.
 faults: $(INSTALLED)

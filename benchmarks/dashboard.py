@@ -4,30 +4,29 @@ Prints Markdown rows. Needs Chromium on PATH; run it on a machine that does noth
 """
 
 import argparse
-import json
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import pyarrow as pa
+from made_up import made_up
 from playwright.sync_api import Page, sync_playwright
 
 from dashboards.app.application import create_app
 from dashboards.app.server import make_server
-from dashboards.tables import CURVES_SCHEMA, TrialRecord, build_trials
 from dashboards.tracking.study import StudyRecord
 
 ARMS = ("vit_c/adamw", "vit_c/sgd", "vit_p/adamw", "vit_p/sgd")
 EPOCHS = 50
+DEADLINE_S = 120.0
+"""For one interaction, and for what it waits for to be on the page."""
 
 
 class Study:
     """One made-up study."""
 
     def __init__(self, trials: int) -> None:
-        self.record = made_up(trials)
+        self.record = made_up(trials, ARMS, EPOCHS)
 
     def names(self) -> list[str]:
         """Its name."""
@@ -38,50 +37,25 @@ class Study:
         return self.record
 
 
-def made_up(trials: int) -> StudyRecord:
-    """A finished study: errors grow with the distance from a good learning rate, one arm in four diverges at high ones."""
-    generator = np.random.default_rng(0)
-    units = generator.random((trials // len(ARMS), 2))
-    rows, records = [], {}
-    for arm in ARMS:
-        model, _, optimizer = arm.partition("/")
-        for draw, (first, second) in enumerate(units):
-            key = f"stability/{arm}/{draw:06d}/0"
-            values = {"lr": 1e-4 * 32**first, "weight_decay": 1e-2 * 32**second, "unit_lr": first}
-            names = {"key": key, "study": "made up", "phase": "stability", "arm": arm, "model": model}
-            names |= {"optimizer": optimizer, "sampler": "random", "unit_weight_decay": second}
-            rows.append(names | values | {"draw": draw, "seed": draw, "epochs": EPOCHS})
-            error = 8.0 + 60 * abs(first - 0.6) + abs(generator.normal(0, 2.0))
-            if arm == ARMS[-1] and first > 0.8:
-                records[key] = TrialRecord(status="diverged", reason="loss is not finite")
-            else:
-                records[key] = TrialRecord(status="completed", error=error, best_error=error, epochs_done=EPOCHS)
-    ledger = pa.Table.from_pylist(rows)
-    ledger = ledger.replace_schema_metadata({"stablesweep.hyperparameters": json.dumps(["lr", "weight_decay"])})
-    keys = np.repeat(sorted(records), EPOCHS)
-    epochs = np.tile(np.arange(1, EPOCHS + 1), len(records))
-    curve = 10 + 80 * np.exp(-epochs / 10)
-    curves = {"key": keys, "epoch": epochs, "train_loss": curve / 40, "error": curve}
-    return StudyRecord(
-        study="made up",
-        trials=build_trials(ledger, records),
-        curves=pa.table(curves, schema=CURVES_SCHEMA),
-        timing={},
-        study_yaml="",
-        experiment_id="1",
-        study_run_id="run",
-        tracking_uri="sqlite:///mlflow.db",
-    )
+def without_one_arm(trials: int) -> str:
+    """What the page says of so many made-up trials while one arm is hidden: each arm has as many, the rest is left out."""
+    return f"{(len(ARMS) - 1) * (trials // len(ARMS))} in all"
 
 
-def measure(page: Page, url: str) -> dict[str, float]:
-    """Seconds by interaction, each until the result is drawn."""
+def measure(page: Page, url: str, trials: int) -> dict[str, float]:
+    """Seconds by interaction, each until the result is drawn.
+
+    Raises:
+        TimeoutError: If a result is not there within ``DEADLINE_S``, Playwright's own if what is clicked is not.
+    """
     seconds: dict[str, float] = {}
 
     def timed(name: str, act: Callable[[], object], done: str) -> None:
         began = time.perf_counter()
         act()
         while not page.evaluate(done):
+            if time.perf_counter() - began > DEADLINE_S:
+                raise TimeoutError(f"{name}: after {DEADLINE_S:g} s the page does not fulfil {done}")
             page.wait_for_timeout(10)
         seconds[name] = time.perf_counter() - began
 
@@ -101,7 +75,7 @@ def measure(page: Page, url: str) -> dict[str, float]:
     timed("clear the brush", page.get_by_text("Clear the box").click, has("Nothing is marked."))
     timed("order the list", page.locator("#trials th a", has_text="lr").first.click, has("lr ↑"))
     timed("next page", page.get_by_text("next →").click, has("page 2 of"))
-    timed("hide an arm", page.locator(".controls .switch", has_text="vit_p/sgd").click, has("7500 in all"))
+    timed("hide an arm", page.locator(".controls .switch", has_text="vit_p/sgd").click, has(without_one_arm(trials)))
     for tab, text in (
         ("Comparison", "Draw by draw"),
         ("Leaderboard", "Best of n"),
@@ -125,8 +99,8 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(120_000)
-        for name, seconds in measure(page, f"http://127.0.0.1:{server.port}/").items():
+        page.set_default_timeout(1000 * DEADLINE_S)
+        for name, seconds in measure(page, f"http://127.0.0.1:{server.port}/", trials).items():
             print(f"| {trials} trials | {name} | {seconds:.2f} s |")
         browser.close()
     server.shutdown()

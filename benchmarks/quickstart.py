@@ -4,13 +4,13 @@ Prints one Markdown row for ``benchmarks/RESULTS.md``. Run it on a machine that 
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+
+from hardware import machine
 
 import stablesweep as ss
 
@@ -23,8 +23,8 @@ def main() -> None:
         wall_s = time.monotonic() - began
         record = ss.load("quickstart", home).record
     parts = json.dumps({name: round(seconds) for name, seconds in record.timing.items()})
-    machine = f"{os.cpu_count()} cores {platform.machine()}"
-    print(f"| {datetime.now(UTC):%Y-%m-%d} | {machine} | {record.trials.num_rows} | {wall_s:.0f} s | {parts} |")
+    cells = [f"{datetime.now(UTC):%Y-%m-%d}", machine("torch", "ray", "mlflow"), str(record.trials.num_rows)]
+    print(f"| {' | '.join(cells)} | {wall_s:.0f} s | {parts} |")
 
 
 if __name__ == "__main__":

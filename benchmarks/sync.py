@@ -2,27 +2,24 @@
 
 ``python benchmarks/sync.py [--trials 10000] [--epochs 50] [--folder DIR]`` writes a synthetic study straight into the tables
 of an SQLite tracking store (through MLflow's own API it would take an hour), reads it from there and through a real
-``mlflow server``, and prints seconds.
+``mlflow server``, and prints seconds. Needs the extra ``dev``, whose test helpers start the server.
 """
 
 import argparse
 import json
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+from hardware import machine
+from own_use import in_words, timed
+from stores import mlflow_server
 
 from dashboards import quiet_mlflow, tags
 from dashboards.tables import CURVES_SCHEMA
@@ -32,6 +29,8 @@ STUDY = "synthetic"
 ARMS = tuple(f"{model}/{optimizer}" for model in ("vit_c", "vit_p", "cnn") for optimizer in ("adamw", "sgd"))
 MEMBERS = 16
 """Trials of one pack."""
+CHANGED, CHANGED_EACH = 100, 37
+"""So many trials change, at most; of so many one."""
 START_MS = 1_790_000_000_000
 
 
@@ -192,72 +191,42 @@ def change(uri: str, number_of_trials: int, revision: int) -> None:
     from mlflow.entities import Metric, RunTag
 
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(STUDY).experiment_id
     stamp = RunTag(tags.REVISION, f"{revision:010d}")
     for number in range(number_of_trials):
         client.log_batch(
-            uuid.UUID(int=37 * number).hex,
+            uuid.UUID(int=CHANGED_EACH * number).hex,
             metrics=[Metric(tags.FINAL_ERROR, float(revision % 50), revision, 0)],
             tags=[RunTag(tags.STATUS, "completed"), stamp],
         )
-    study_run = client.search_runs([experiment], f"tags.`{tags.ROLE}` = 'study'")[0]
-    client.set_tag(study_run.info.run_id, stamp.key, stamp.value)
+    client.set_tag(_study_run(client).info.run_id, stamp.key, stamp.value)
 
 
 def _last_round(uri: str) -> int:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    return int(_study_run(MlflowClient(tracking_uri=uri)).data.tags[tags.REVISION])
+
+
+def _study_run(client: Any) -> Any:
     experiment = client.get_experiment_by_name(STUDY).experiment_id
-    return int(client.search_runs([experiment], f"tags.`{tags.ROLE}` = 'study'")[0].data.tags[tags.REVISION])
+    return client.search_runs([experiment], f"tags.`{tags.ROLE}` = 'study'")[0]
 
 
-@contextmanager
-def server(store: str, folder: Path) -> Iterator[str]:
-    """A real ``mlflow server`` process in front of ``store``; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1"]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen([*command, "--port", str(port), "--workers", "1"], stdout=log, stderr=log)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait_for(f"{address}/health", process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            if process.poll() is not None:
-                break
-            time.sleep(0.5)
-    raise RuntimeError("mlflow server did not start; see server.log.")
-
-
-def timed(what: str, work: Callable[[], object]) -> None:
+def print_time(what: str, work: Callable[[], object]) -> None:
     """Prints how long ``work`` takes."""
-    start = time.perf_counter()
-    work()
-    print(f"{what}: {time.perf_counter() - start:.2f} s", flush=True)
+    print(f"{what}: {in_words(timed(work).wall_s)}", flush=True)
 
 
 def measure(name: str, uri: str, copies: Path, store: str, trials: int, revision: int) -> None:
-    """First copy, nothing new, 100 changed trials, and a fresh process's view of the copy."""
+    """First copy, nothing new, some changed trials, and a fresh process's view of the copy."""
     snapshot = Snapshot(uri, STUDY, copies)
-    timed(f"{name}: first sync of {trials} trials", snapshot.refresh)
+    print_time(f"{name}: first sync of {trials} trials", snapshot.refresh)
     for again in range(3):
-        timed(f"{name}: refresh with nothing new ({again + 1})", snapshot.refresh)
-    timed(f"{name}: the same from disk", Snapshot(uri, STUDY, copies).refresh)
-    change(store, 100, revision)
-    timed(f"{name}: refresh after 100 changed trials", snapshot.refresh)
+        print_time(f"{name}: refresh with nothing new ({again + 1})", snapshot.refresh)
+    print_time(f"{name}: the same from disk", Snapshot(uri, STUDY, copies).refresh)
+    changed = min(CHANGED, -(-trials // CHANGED_EACH))
+    change(store, changed, revision)
+    print_time(f"{name}: refresh after {changed} changed trials", snapshot.refresh)
     size = sum(path.stat().st_size for path in copies.rglob("*") if path.is_file())
     print(f"{name}: copy on disk: {size / 2**20:.1f} MiB", flush=True)
 
@@ -269,16 +238,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--folder", type=Path, help="keep everything here; a study that is there already is used again")
     options = parser.parse_args()
+    print(machine("mlflow"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{folder / 'mlflow.db'}"
         if not (folder / "mlflow.db").exists():
-            timed("building the study", lambda: build(folder, options.trials, options.epochs))
+            print_time("building the study", lambda: build(folder, options.trials, options.epochs))
         with tempfile.TemporaryDirectory() as copies:
             revision = _last_round(uri) + 1
             measure("SQLite", uri, Path(copies) / "sqlite", uri, options.trials, revision)
-            with server(uri, folder) as address:
+            with mlflow_server(folder, uri) as address:
                 measure("mlflow server", address, Path(copies) / "http", uri, options.trials, revision + 1)
 
 

@@ -24,6 +24,8 @@ FIXED = "fixed"
 SEARCH, STABILITY, REFERENCE, LENGTH, PEAK = "search", "stability", "reference", "length", "peak"
 """The phases that a statistic is about."""
 
+_ARM_COLUMNS = ["arm", "model", "optimizer"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmName:
@@ -39,7 +41,7 @@ class ArmDraws:
     """The non-adaptive trials of one arm in one phase, in key order; the arrays have one entry a trial."""
 
     arm: str
-    draws: tuple[str, ...]
+    draws: pa.StringArray
     """``draw/replicate``: equal names in two arms are the same point of the unit cube."""
     errors: Floats
     """Final error, percent; ``+inf`` where the trial diverged, ``nan`` where there is no result (yet)."""
@@ -62,30 +64,30 @@ class ArmDraws:
 
 def stability_trials(trials: pa.Table, phase: str = STABILITY) -> pa.Table:
     """The rows of ``phase`` that a non-adaptive sampler drew."""
-    mask = pc.and_(
-        pc.equal(trials["phase"], phase), pc.is_in(trials["sampler"], value_set=pa.array(NON_ADAPTIVE_SAMPLERS))
-    )
-    return trials.filter(mask)
+    return trials.filter(_are_drawn(trials, phase))
+
+
+def _are_drawn(trials: pa.Table, phase: str) -> pa.ChunkedArray:
+    drawn = pc.is_in(trials["sampler"], value_set=pa.array(NON_ADAPTIVE_SAMPLERS))
+    return pc.and_(pc.equal(trials["phase"], phase), drawn)
 
 
 def arms_of(trials: pa.Table, phase: str = STABILITY) -> list[ArmName]:
     """The arms that have non-adaptive trials in ``phase``, sorted by name."""
-    return every_arm(stability_trials(trials, phase))
+    return every_arm(trials.select(_ARM_COLUMNS).filter(_are_drawn(trials, phase)))
 
 
 def every_arm(trials: pa.Table) -> list[ArmName]:
     """The arms of all trials, whatever their phase and sampler, sorted by name."""
-    rows = trials.select(["arm", "model", "optimizer"]).group_by(["arm", "model", "optimizer"])
+    rows = trials.select(_ARM_COLUMNS).group_by(_ARM_COLUMNS)
     names = [ArmName(**row) for row in rows.aggregate([]).to_pylist()]
     return sorted(names, key=lambda name: name.arm)
 
 
 def other_trials(trials: pa.Table, phase: str = STABILITY) -> dict[str, int]:
     """How many trials enter no distribution of ``phase``: by phase, and its own adaptive ones as ``PHASE, adaptive``."""
-    own = pc.equal(trials["phase"], phase)
-    drawn = pc.is_in(trials["sampler"], value_set=pa.array(NON_ADAPTIVE_SAMPLERS))
-    outside = trials.filter(pc.invert(pc.and_(own, drawn)))
-    counts = {row["values"]: row["counts"] for row in pc.value_counts(outside["phase"]).to_pylist()}
+    outside = trials["phase"].filter(pc.invert(_are_drawn(trials, phase)))
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(outside).to_pylist()}
     return dict(sorted((f"{name}, adaptive" if name == phase else name, count) for name, count in counts.items()))
 
 
@@ -95,16 +97,17 @@ def select_draws(trials: pa.Table, arm: str, phase: str = STABILITY) -> ArmDraws
     Raises:
         ValueError: If the arm has no non-adaptive trial in the phase; names the arms that have.
     """
-    rows = stability_trials(trials, phase)
-    rows = rows.filter(pc.equal(rows["arm"], arm)).sort_by("key")
+    mine = pc.and_(_are_drawn(trials, phase), pc.equal(trials["arm"], arm))
+    # Without the other columns: copying these for every arm and statistic takes longer than most statistics.
+    rows = trials.select(["key", "sampler", "status", "error"]).filter(mine).sort_by("key")
     if rows.num_rows == 0:
         known = ", ".join(name.arm for name in arms_of(trials, phase)) or "none"
         raise ValueError(f"No arm {arm!r} with non-adaptive trials in phase {phase!r}; arms that have: {known}.")
-    prefix = f"{phase}/{arm}/"
-    names = [key.removeprefix(prefix) for key in rows["key"].to_pylist()]
+    keys, prefix = rows["key"].combine_chunks(), f"{phase}/{arm}/"
+    names = pc.if_else(pc.starts_with(keys, prefix), pc.utf8_slice_codeunits(keys, len(prefix)), keys)
     if pc.any(pc.equal(rows["sampler"], GRID)).as_py():
-        names = [f"{name} of {_grid_dimensions(rows)}" for name in names]
-    return ArmDraws(arm=arm, draws=tuple(names), errors=errors_of(rows))
+        names = pc.binary_join_element_wise(names, f" of {_grid_dimensions(trials.filter(mine))}", "")
+    return ArmDraws(arm=arm, draws=names, errors=errors_of(rows))
 
 
 def _grid_dimensions(rows: pa.Table) -> str:

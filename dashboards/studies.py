@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dashboards.filters import filtered
 from dashboards.imports import list_imports, load_import
 from dashboards.merge import merge
+from dashboards.recent import RecentSnapshots
 from dashboards.tracking.snapshot import Snapshot, default_folder
 from dashboards.tracking.study import StudyNotFound, StudyRecord, TrackingUnreachable, list_studies, read_study
 
@@ -22,6 +23,8 @@ class Studies:
     """The folder of imported studies; need not exist. An imported study goes before one of the same name in MLflow."""
     snapshots: Path | None = None
     """The folder of local copies of what MLflow holds; made when it is needed. None: the user's cache folder."""
+    _recent: RecentSnapshots = field(default_factory=RecentSnapshots, init=False, repr=False, compare=False)
+    """The copies that were read last: one that has not changed is not read again."""
 
     def names(self) -> list[str]:
         """Names of all studies, sorted.
@@ -70,4 +73,4 @@ class Studies:
         except OSError as error:
             warnings.warn(f"{folder}: no local copy is kept ({error.strerror}); reading all from MLflow.", stacklevel=4)
             return read_study(self.tracking_uri, name)
-        return Snapshot(self.tracking_uri, name, folder).refresh()
+        return self._recent.refresh(name, lambda: Snapshot(self.tracking_uri, name, folder))

@@ -118,7 +118,9 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
         conditions=record.conditions,
         phase=phase,
         arms=tuple(_arm_summary(trials, name, phase) for name in arms_of(trials, phase)),
-        samplers=tuple(sorted(set(stability_trials(trials, phase)["sampler"].to_pylist()))),
+        samplers=tuple(
+            sorted(pc.unique(stability_trials(trials.select(["phase", "sampler"]), phase)["sampler"]).to_pylist())
+        ),
         model_verdicts=tuple(models),
         optimizer_verdicts=tuple(optimizers),
         optimizer_gap=optimizer_gap(trials, phase),
@@ -138,7 +140,7 @@ def summarize(record: StudyRecord, phase: str = STABILITY) -> StudySummary:
 def _arm_summary(trials: pa.Table, name: ArmName, phase: str) -> ArmSummary:
     edf = arm_edf(trials, name.arm, phase)
     delta = delta_edf(trials, name.arm, phase)
-    rows = stability_trials(trials, phase)
+    rows = stability_trials(trials.select(["arm", "phase", "sampler", "status", "epochs"]), phase)
     rows = rows.filter(pc.equal(rows["arm"], name.arm))
     return ArmSummary(
         arm=name.arm,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
+from stablesweep.record import Published, Record
 from stablesweep.trials import Trial
 from tests.ray_cluster import free_port
 
@@ -80,3 +81,8 @@ def story(trial: Trial, epochs: int, status: str | None, final: float | None = N
             )
         )
     return messages
+
+
+def forgotten(record: Record) -> list[Published]:
+    """What a record is to note of all its trials, so that they are published again to the runs that they have."""
+    return [Published(key=state.key, run_id=state.run_id or "", status="", epoch=0) for state in record.trials()]

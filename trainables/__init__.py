@@ -35,9 +35,11 @@ if TYPE_CHECKING:
         user_entries,
     )
     from trainables.training.failures import MemberFailedAlone
+    from trainables.training.fused.pack import FusedPack
     from trainables.training.lockstep import LockstepPack
+    from trainables.training.modes import create_pack
     from trainables.training.ranks import Ranks
-    from trainables.training.records import Member, MemberEpoch, MemberResult
+    from trainables.training.records import Member, MemberEpoch, MemberResult, PackMode, PackWay
 
 __all__ = [
     "OPTIMIZERS",
@@ -46,6 +48,7 @@ __all__ = [
     "Batch",
     "CustomPack",
     "Dataset",
+    "FusedPack",
     "ImageData",
     "LockstepPack",
     "Member",
@@ -53,6 +56,8 @@ __all__ = [
     "MemberFailedAlone",
     "MemberResult",
     "Metrics",
+    "PackMode",
+    "PackWay",
     "RandomCrop",
     "Ranks",
     "Reading",
@@ -66,6 +71,7 @@ __all__ = [
     "batch_order",
     "create_model",
     "create_optimizer",
+    "create_pack",
     "dataset_names",
     "install",
     "load_dataset",
@@ -91,13 +97,15 @@ _MODULES = {
     "data.memory": ("ImageData",),
     "data.streamed": ("StreamedDataset",),
     "data.order": ("batch_order",),
+    "training.fused.pack": ("FusedPack",),
     "training.lockstep": ("LockstepPack",),
+    "training.modes": ("create_pack",),
     "models.create": ("create_model",),
     "optimizers": ("OPTIMIZERS", "create_optimizer", "optimizer_hyperparameters"),
     "recipes.recipe": ("Recipe",),
     "training.failures": ("MemberFailedAlone",),
     "training.ranks": ("Ranks",),
-    "training.records": ("Member", "MemberEpoch", "MemberResult"),
+    "training.records": ("Member", "MemberEpoch", "MemberResult", "PackMode", "PackWay"),
     "registry": (
         "UnknownName",
         "UserEntries",

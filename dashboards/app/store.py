@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dashboards.app.study import StudyData
+from dashboards.recent import KEPT
 from dashboards.tracking.study import StudyRecord
 
 WATCHED_S = 60.0
 """A study is read again as long as a page asked for it in the last so many seconds."""
-KEPT = 8
-"""Studies held in memory; of those that no page looks at, the one asked for longest ago goes first."""
 
 
 class Source(Protocol):
@@ -144,6 +143,7 @@ class Store:
             return [name for name, entry in self._entries.items() if entry.asked >= oldest]
 
     def _forget(self) -> None:
+        # Of the studies that no page looks at, the one asked for longest ago goes first.
         with self._changed:
             watched = set(self._watched())
             others = sorted((entry.asked, name) for name, entry in self._entries.items() if name not in watched)

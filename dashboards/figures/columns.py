@@ -6,21 +6,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dashboards.groups import floats, groups
+
 Columns = dict[str, npt.NDArray[Any]]
 
 
 def columns_by_arm(table: pa.Table, by: str = "arm") -> dict[str, Columns]:
     """The columns of each arm's rows, arms sorted by name, rows in the table's order; nulls of numbers are ``nan``."""
     columns = {name: _array(table[name]) for name in table.column_names}
-    owners = columns[by]
-    return {
-        arm: {name: values[owners == arm] for name, values in columns.items()} for arm in sorted(set(owners.tolist()))
-    }
+    arms = sorted((arm, rows) for (arm,), rows in groups(table, [by]).items())
+    return {arm: {name: values[rows] for name, values in columns.items()} for arm, rows in arms}
 
 
 def _array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_floating(column.type):
-        return np.array([np.nan if value is None else value for value in column.to_pylist()], dtype=np.float64)
+        return floats(column)
     return np.array(
         column.to_pylist(), dtype=np.int64 if pa.types.is_integer(column.type) and not column.null_count else object
     )

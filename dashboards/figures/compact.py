@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,18 @@ def compact_json(figure: "Figure") -> str:
     A curve of an EDF keeps every step; only the last digits of a coordinate change, by less than
     one part in ten million.
     """
-    return json.dumps(_small(json.loads(figure.to_json())), separators=(",", ":"), ensure_ascii=False)
+    from plotly.utils import PlotlyJSONEncoder
+
+    encoder = PlotlyJSONEncoder()
+    # Not figure.to_json(): it writes the arrays in full, and what it wrote would have to be read again.
+    return json.dumps(
+        _small(figure.to_dict()),
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        # Arrays of objects and numpy's own numbers come here, and may hold infinite ones like all others.
+        default=lambda value: _small(encoder.default(value)),
+    )
 
 
 def _small(value: Any) -> Any:
@@ -24,9 +36,10 @@ def _small(value: Any) -> Any:
         if set(value) >= {"bdata", "dtype"}:
             return _small_array(value)
         return {name: _small(item) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_small(item) for item in value]
-    return value
+    # JSON has no such numbers.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _small_array(spec: dict[str, Any]) -> dict[str, Any]:

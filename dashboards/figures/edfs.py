@@ -70,6 +70,7 @@ def add_edfs(
     ]
     for edf, outline, entry in zip(edfs, outlines, edf_entries(edfs), strict=True):
         traces += _curve(edf, styles[edf.arm or ""], outline, entry if legend else None)
+    # Dictionaries: of a trace that is an object already, Plotly checks every property a second time.
     for trace in traces:
         figure.add_trace(trace, row=place[0], col=place[1])
     figure.update_xaxes(
@@ -93,24 +94,21 @@ def add_deltas(
     figure.update_xaxes(title_text="error minus the arm's reference, points", row=place[0], col=place[1])
 
 
-def _band(edf: Edf, fill: str, outline: EdfOutline) -> list[Any]:
-    from plotly.graph_objects import Scatter
-
-    common = {"x": outline.x, "mode": "lines", "line_shape": "hv", "line_width": 0}
+def _band(edf: Edf, fill: str, outline: EdfOutline) -> list[dict[str, Any]]:
+    common = {"type": "scatter", "x": outline.x, "mode": "lines", "line_shape": "hv", "line_width": 0}
     common |= {"legendgroup": plot_text(edf.arm or ""), "showlegend": False, "hoverinfo": "skip"}
     return [
-        Scatter(y=outline.band_lower, **common),
-        Scatter(y=outline.band_upper, fill="tonexty", fillcolor=fill, **common),
+        {"y": outline.band_lower, **common},
+        {"y": outline.band_upper, "fill": "tonexty", "fillcolor": fill, **common},
     ]
 
 
-def _curve(edf: Edf, style: ArmStyle, outline: EdfOutline, entry: str | None) -> list[Any]:
-    from plotly.graph_objects import Scatter
-
+def _curve(edf: Edf, style: ArmStyle, outline: EdfOutline, entry: str | None) -> list[dict[str, Any]]:
     group = plot_text(edf.arm or "")
     error = "%{x:.1f} points above the reference" if isinstance(edf, DeltaEdf) else "%{x:.1f} %"
-    common = {"x": outline.x, "mode": "lines", "line_shape": "hv", "line_color": style.colour, "legendgroup": group}
-    curve = Scatter(
+    common = {"type": "scatter", "x": outline.x, "mode": "lines", "line_shape": "hv"}
+    common |= {"line_color": style.colour, "legendgroup": group}
+    curve = dict(
         y=outline.lower,
         name=entry or group,
         line_dash=style.dash,
@@ -120,7 +118,7 @@ def _curve(edf: Edf, style: ArmStyle, outline: EdfOutline, entry: str | None) ->
         showlegend=entry is not None,
         **common,
     )
-    best_case = Scatter(y=outline.upper, line_width=1, opacity=0.7, showlegend=False, hoverinfo="skip", **common)
+    best_case = dict(y=outline.upper, line_width=1, opacity=0.7, showlegend=False, hoverinfo="skip", **common)
     return [best_case, curve] if edf.n_missing else [curve]
 
 

@@ -266,5 +266,6 @@ def unpaired_in_words(number: int) -> str:
     which = "One pair shares" if number == 1 else f"{number} pairs share"
     return (
         f"{which} no draws, or too few: there each draw of one arm is compared with each of the other (Mann–Whitney test), and "
-        "brackets hold the 95 % interval of how often the one is better."
+        "brackets hold the 95 % interval of how often the one is better. Medians: the lowest error that half of the arm's draws "
+        "with a result reach."
     )

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from dashboards.figures.compact import compact_json
 from dashboards.files import whole_file
 from dashboards.formats import selection_in_words
 from dashboards.report.captions import holm_in_words, unpaired_in_words
-from dashboards.report.figures import shown_figures
+from dashboards.report.figures import ShownFigure, shown_figures
 from dashboards.report.tables import origin_rows, report_tables, timing_rows
 from dashboards.selection import REFERENCE, STABILITY, every_arm
 from dashboards.statistics import leaderboard, optimizer_gap
@@ -42,15 +43,19 @@ def render_report(record: StudyRecord, phase: str = STABILITY, published: bool =
         HTML, about 5 MB of which plotly.js is nearly all; 1 to 2 MB more for 10,000 trials. The same record gives the same
         text.
     """
+    summary = summarize(record, phase)
+    return render_page(record, summary, shown_figures(record, summary, published))
+
+
+def render_page(record: StudyRecord, summary: StudySummary, figures: Sequence[ShownFigure]) -> str:
+    """As :func:`render_report`, where the summary and the figures of ``record`` are known already."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    summary = summarize(record, phase)
     loader = jinja2.PackageLoader("dashboards.report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     plotly_js, script = get_plotlyjs(), loader.get_source(environment, "report.js")[0]
-    figures = shown_figures(record, summary, published)
     return environment.get_template("report.html").render(
         summary=summary,
         headline=_headline(record.trials) + selection_in_words(record.conditions, " · "),

@@ -1,8 +1,6 @@
-"""How much each hyperparameter of an arm matters for its error, by Optuna's importance evaluators."""
+"""How much each hyperparameter of an arm matters for its error."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dashboards.formats import percent
+from dashboards.selection import Floats
+from dashboards.space.fanova import shares_of_variance
+from dashboards.space.optuna_importance import importances_by_optuna
 from dashboards.space.positions import Positions
 
 if TYPE_CHECKING:
-    from optuna import Study
     from optuna.importance import BaseImportanceEvaluator
 
 FANOVA, PED_ANOVA, IMPURITY = "fanova", "ped_anova", "mean_decrease_impurity"
@@ -23,17 +23,18 @@ MIN_COMPLETED = 4
 """Completed trials without which there is no importance."""
 MIN_PED_ANOVA = 20
 """Trials with a result that PED-ANOVA needs: it looks at the best tenth of them, which shall be two at least."""
-MAX_TRIALS = 2_000
-"""Trials that enter; of more, that many are drawn."""
+MAX_TRIALS = 1_000
+"""Trials that enter, whichever evaluator it is; of more, that many are drawn. Another draw of 1,000 of 12,500 trials moved
+fANOVA's shares by 0.002 (their standard deviation), and all 12,500 gave a share 0.005 lower."""
 FANOVA_DEPTH = 6
-"""Deepest tree of fANOVA's forest. Optuna's own 64 takes 15 s for 1,000 trials of two dimensions, and 0.3 s with
-this; where the importances are known (10 a + 7 b: 0.67 and 0.33), both gave them to 0.01 from 64 trials."""
+"""Deepest tree of fANOVA's forest; Optuna's own is 64. Where the importances are known (10 a + 7 b: 0.67 and 0.33), both gave
+them to 0.01 from 64 trials."""
 
 CAPTION = (
-    "Share of each hyperparameter in what decides the error, by Optuna's evaluator, sum 1. It is about the whole "
+    "Share of each hyperparameter in what decides the error, sum 1, as Optuna's evaluator defines it. It is about the whole "
     "space that was drawn from, says nothing about the direction, and is rough with fewer than some 50 trials. "
     "Diverged trials take part with the highest error of any completed trial of the arm; trials without a result "
-    "are left out."
+    f"are left out; of more than {MAX_TRIALS:,} trials that many, drawn at random, stand for all."
 )
 
 
@@ -87,7 +88,8 @@ def evaluated_importances(positions: Positions, arm: str, evaluator: str = FANOV
         ValueError: If there is no such arm or evaluator.
 
     Source: Hutter, Hoos and Leyton-Brown 2014 (fANOVA); Watanabe, Bansal and Hutter, arXiv:2304.10255 (PED-ANOVA);
-        Breiman 2001 (mean decrease of impurity); all as implemented by Optuna, fANOVA with :data:`FANOVA_DEPTH`.
+        Breiman 2001 (mean decrease of impurity). The last two are computed by Optuna; fANOVA gives the numbers of Optuna's
+        evaluator with :data:`FANOVA_DEPTH` and :data:`dashboards.space.fanova.NUM_TREES`.
     """
     if evaluator not in EVALUATORS:
         raise ValueError(f"evaluator: got {evaluator!r}, expected one of {', '.join(EVALUATORS)}.")
@@ -112,8 +114,9 @@ def evaluated_importances(positions: Positions, arm: str, evaluator: str = FANOV
         own = np.sort(np.random.default_rng(seed).choice(own, MAX_TRIALS, replace=False))
     errors = np.minimum(positions.errors[own], stand_in)
     n_diverged = int(np.isposinf(positions.errors[own]).sum())
-    if errors.min() == errors.max():
-        return Importances(arm=arm, evaluator=evaluator, n=len(own), note="; ".join([*notes, _ALL_EQUAL]))
+    # Not before the draw: what differs in one of thousands of trials may not be drawn.
+    if reason := _all_alike(positions, own, names, errors):
+        return Importances(arm=arm, evaluator=evaluator, n=len(own), note="; ".join([*notes, reason]))
     if n_diverged:
         notes.append(f"{n_diverged} diverged trials count as {percent(stand_in)} %")
     return Importances(
@@ -127,9 +130,6 @@ def evaluated_importances(positions: Positions, arm: str, evaluator: str = FANOV
     )
 
 
-_ALL_EQUAL = "all completed trials have the same error"
-
-
 def _why_not(positions: Positions, own: npt.NDArray[np.intp], names: Sequence[str], evaluator: str) -> str:
     errors = positions.errors[own]
     completed = errors[np.isfinite(errors)]
@@ -138,10 +138,17 @@ def _why_not(positions: Positions, own: npt.NDArray[np.intp], names: Sequence[st
     if len(completed) < MIN_COMPLETED:
         return f"{len(completed)} completed trials, at least {MIN_COMPLETED} are needed"
     if completed.min() == completed.max():
-        return _ALL_EQUAL
+        return "all completed trials have the same error"
     if evaluator == PED_ANOVA and len(own) < MIN_PED_ANOVA:
         return f"{len(own)} trials with a result, at least {MIN_PED_ANOVA} are needed for {PED_ANOVA}"
     return ""
+
+
+def _all_alike(positions: Positions, own: npt.NDArray[np.intp], names: Sequence[str], errors: Floats) -> str:
+    """In what the trials that enter are all alike, so that nothing can be said; empty if they are not."""
+    if all(np.ptp(positions.units[name][own]) == 0 for name in names):
+        return "the trials that enter do not differ in any hyperparameter"
+    return "the trials that enter all have the same error" if errors.min() == errors.max() else ""
 
 
 def _evaluate(
@@ -149,80 +156,35 @@ def _evaluate(
     arm: str,
     names: Sequence[str],
     own: npt.NDArray[np.intp],
-    errors: npt.NDArray[np.float64],
+    errors: Floats,
     evaluator: str,
     seed: int,
 ) -> dict[str, float]:
     if len(names) == 1:
         return {names[0]: 1.0}
-    from optuna.importance import get_param_importances
-
-    with _quiet():
-        study = _study(positions, arm, names, own, errors)
-        # Named and sorted, because PED-ANOVA goes through a set otherwise, whose order changes from run to run.
-        params = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})
-        found = get_param_importances(study, evaluator=_evaluator(evaluator, seed), params=params)
+    if evaluator == FANOVA:
+        # Optuna's order: the forest's random numbers go over the columns.
+        names = sorted(names)
+        inputs = [_forest_columns(positions, arm, name, own) for name in names]
+        shares = shares_of_variance(inputs, errors, depth=FANOVA_DEPTH, seed=seed)
+        found = dict(zip(names, shares.tolist(), strict=True))
+    else:
+        found = importances_by_optuna(positions, arm, names, own, errors, _evaluator(evaluator, seed))
     ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return {name: float(value) for name, value in ranked}
 
 
-def _study(
-    positions: Positions,
-    arm: str,
-    names: Sequence[str],
-    own: npt.NDArray[np.intp],
-    errors: npt.NDArray[np.float64],
-) -> "Study":
-    """The trials as a study in memory: coordinates as floats of [0, 1], choices as numbers of their places."""
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-
-    columns: dict[str, list[float] | list[int]] = {}
-    distributions: dict[str, BaseDistribution] = {}
-    for name in names:
-        interval, units = positions.intervals[arm, name], positions.units[name][own]
-        if interval.numeric:
-            columns[name], distributions[name] = units.tolist(), FloatDistribution(0.0, 1.0)
-        else:
-            count = len(interval.choices)
-            cells = np.where(np.isnan(units), -1, np.floor(units * count))
-            columns[name], distributions[name] = cells.astype(int).tolist(), CategoricalDistribution(range(count))
-    present = {name: (~np.isnan(positions.units[name][own])).tolist() for name in names}
-    study = optuna.create_study(direction="minimize")
-    trials = []
-    for place, error in enumerate(errors.tolist()):
-        has = [name for name in names if present[name][place]]
-        trials.append(
-            optuna.trial.create_trial(
-                params={name: columns[name][place] for name in has},
-                distributions={name: distributions[name] for name in has},
-                value=error,
-            )
-        )
-    study.add_trials(trials)
-    return study
+def _forest_columns(positions: Positions, arm: str, name: str, own: npt.NDArray[np.intp]) -> Floats:
+    """The coordinates as one column, choices as a column of 0 and 1 each; shape ``(trials, columns)``."""
+    interval = positions.intervals[arm, name]
+    if interval.numeric:
+        return positions.units[name][own][:, None]
+    return np.eye(len(interval.choices))[positions.choice_numbers(arm, name)[own]]
 
 
 def _evaluator(name: str, seed: int) -> "BaseImportanceEvaluator":
     from optuna import importance
 
-    if name == FANOVA:
-        return importance.FanovaImportanceEvaluator(max_depth=FANOVA_DEPTH, seed=seed)
     if name == IMPURITY:
         return importance.MeanDecreaseImpurityImportanceEvaluator(seed=seed)
     return importance.PedAnovaImportanceEvaluator()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's line about a new study, and its warnings about rare conditions, which notes speak of."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(verbosity, optuna.logging.ERROR))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", category=UserWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

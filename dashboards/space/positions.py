@@ -67,6 +67,11 @@ class Positions:
         """Places of the trials of ``arm`` that have the hyperparameter, with a result or not."""
         return np.flatnonzero((self.arms == arm) & ~np.isnan(self.units[name]))
 
+    def choice_numbers(self, arm: str, name: str) -> npt.NDArray[np.intp]:
+        """The place of each trial's choice among those of ``arm``, -1 where a trial has none; those of other arms mean nothing."""
+        count = len(self.intervals[arm, name].choices)
+        return np.nan_to_num(np.floor(self.units[name] * count), nan=-1.0).astype(np.intp)
+
 
 def positions(record: StudyRecord, phase: str = STABILITY) -> Positions:
     """The positions of the non-adaptive trials of ``phase``.

@@ -143,6 +143,16 @@ def _log_survival(total: int, n: npt.NDArray[np.int64], j: npt.NDArray[np.int64]
     return np.where(rest < 0, -np.inf, value)
 
 
+def _of_the_rest(log_factorials: Floats, n: npt.NDArray[np.int64], columns: int) -> Floats:
+    """log((N - j - n + 1)!), inf where N - j < n - 1; a row per n, each the one before plus 1, a column per j from 1 on."""
+    total = len(log_factorials) - 1
+    # What depends on j + n alone is one row, of which each n sees a part: nothing is looked up.
+    largest = int(n[-1]) + columns
+    row = np.full(largest + 1, np.inf)
+    row[1 : total + 2] = log_factorials[::-1][:largest]
+    return np.lib.stride_tricks.sliding_window_view(row, columns)[n[0] + 1 : n[-1] + 2]
+
+
 def _means(values: Floats, n: npt.NDArray[np.int64], log_factorials: Floats) -> Floats:
     total = len(values)
     num_finite = int(np.isfinite(values).sum())
@@ -152,13 +162,11 @@ def _means(values: Floats, n: npt.NDArray[np.int64], log_factorials: Floats) -> 
     # small.
     start = 1
     while start <= len(n):
-        block = n[start - 1 : min(2 * start, len(n) + 1) - 1][:, None]
-        j = np.arange(1, min(total, int(_NEGLIGIBLE * total / start) + 1) + 1)[None, :]
-        rest = total - j - block + 1
-        log_probability = log_factorials[total - j] - log_factorials[np.maximum(rest, 0)] + np.log(block)
-        log_probability += log_factorials[total - block] - log_factorials[total]
-        probability = np.where(rest < 0, 0.0, np.exp(log_probability))
-        means[start - 1 : start - 1 + len(block)] = probability @ finite[: j.shape[1]]
+        block = n[start - 1 : min(2 * start, len(n) + 1) - 1]
+        j = np.arange(1, min(total, int(_NEGLIGIBLE * total / start) + 1) + 1)
+        log_probability = log_factorials[total - j] - _of_the_rest(log_factorials, block, len(j))
+        log_probability += (np.log(block) + log_factorials[total - block] - log_factorials[total])[:, None]
+        means[start - 1 : start - 1 + len(block)] = np.exp(log_probability, out=log_probability) @ finite[: len(j)]
         start *= 2
     # Only more draws than have diverged are sure to hold one that has not.
     return np.where(n > total - num_finite, means, np.inf)

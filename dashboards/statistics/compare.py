@@ -229,6 +229,6 @@ def _superiority(wins_a: int, wins_b: int, n: int) -> float:
 
 def common_errors(first: ArmDraws, second: ArmDraws) -> tuple[Floats, Floats]:
     """Errors of both arms on the draws that both ledgers hold, in the same order (see :class:`ArmDraws`)."""
-    places = pc.index_in(pa.array(first.draws, pa.string()), value_set=pa.array(second.draws, pa.string()))
+    places = pc.index_in(first.draws, value_set=second.draws)
     common = places.is_valid().to_numpy(zero_copy_only=False)
     return first.errors[common], second.errors[places.drop_null().to_numpy()]

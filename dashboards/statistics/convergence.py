@@ -1,5 +1,7 @@
 """How errors fall over the epochs: quantiles over the trials of each arm."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,21 +50,19 @@ def convergence(
     """
     if confidence is not None and not 0 < confidence < 1:
         raise ValueError(f"confidence: got {confidence}, expected a value between 0 and 1.")
-    mine = stability_trials(trials, phase)
-    names = sorted(set(mine["arm"].unique().to_pylist()))
-    arms = pc.index_in(mine["arm"], value_set=pa.array(names, pa.string())).to_numpy()
-    place = floats(pc.index_in(curves["key"], value_set=mine["key"].combine_chunks()))
+    mine = stability_trials(trials.select(["phase", "sampler", "arm", "key"]), phase)
+    names = sorted(pc.unique(mine["arm"]).to_pylist())
+    arms = _arm_numbers(curves["key"], mine, names)
     errors = floats(curves["error"])
-    used = np.isfinite(errors) & np.isfinite(place)
-    errors, epochs = errors[used], np.asarray(curves["epoch"].to_numpy())[used]
-    arm = arms[place[used].astype(np.int64)]
-    order = np.lexsort((errors, epochs, arm))
-    errors, epochs, arm = errors[order], epochs[order], arm[order]
-    new = np.ones(len(errors), dtype=np.bool_)
-    new[1:] = (arm[1:] != arm[:-1]) | (epochs[1:] != epochs[:-1])
-    starts = np.flatnonzero(new)
-    numbers = np.diff(np.append(starts, len(errors)))
-    columns = [pa.array(names, pa.string()).take(pa.array(arm[starts], pa.int64())), epochs[starts], numbers]
+    used = np.isfinite(errors) & (arms >= 0)
+    # Numbers of those that occur alone: imported curves may count steps of training, of which there are millions.
+    epochs, place = _numbered(np.asarray(curves["epoch"].to_numpy())[used])
+    # One number an arm and epoch, in the order of the table's rows.
+    pairs, group = _numbered(arms[used] * len(epochs) + place)
+    arm, place = np.divmod(pairs, max(len(epochs), 1))
+    numbers, errors = _ascending(group, errors[used])
+    starts = np.cumsum(numbers) - numbers
+    columns = [pa.array(names, pa.string()).take(pa.array(arm)), epochs[place], numbers]
     columns += [_quantiles(errors, starts, numbers, level) for _, level in QUANTILES]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=CONVERGENCE_SCHEMA)
     if confidence is None:
@@ -70,6 +70,41 @@ def convergence(
     for field, ends in zip(INTERVAL_FIELDS, _median_intervals(errors, starts, numbers, confidence), strict=True):
         table = table.append_column(field, pa.array(ends, pa.float64(), from_pandas=True))
     return table
+
+
+def _arm_numbers(keys: pa.ChunkedArray, mine: pa.Table, names: Sequence[str]) -> Ints:
+    """For each key the place of its trial's arm in ``names``, -1 where it is no trial of ``mine``."""
+    # A trial's epochs follow each other: looked up once a trial, not once an epoch.
+    runs = pc.run_end_encode(keys).chunks
+    lengths = np.concatenate([np.zeros(0, np.int64), *(np.diff(run.run_ends.to_numpy(), prepend=0) for run in runs)])
+    found = pc.index_in(
+        pa.chunked_array([run.values for run in runs], pa.string()), value_set=mine["key"].combine_chunks()
+    )
+    arms = pc.index_in(mine["arm"], value_set=pa.array(names, pa.string())).combine_chunks()
+    numbers = pc.fill_null(arms.take(found.combine_chunks()), -1).to_numpy(zero_copy_only=False)
+    return np.repeat(numbers.astype(np.int64), lengths)
+
+
+def _numbered(values: Ints) -> tuple[Ints, Ints]:
+    """The values that occur, ascending, and the place of each of ``values`` among them: shapes ``(distinct,)``, ``(n,)``."""
+    # Sorting all of them, as numpy's unique does, takes seven times as long.
+    encoded = pa.array(values).dictionary_encode()
+    distinct = np.asarray(encoded.dictionary)
+    order = np.argsort(distinct)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return distinct[order], places[np.asarray(encoded.indices)]
+
+
+def _ascending(groups: Ints, values: Floats) -> tuple[Ints, Floats]:
+    """How many values each group has, from group 0 on, and the values by group, ascending in each."""
+    numbers = np.bincount(groups)
+    # Of numbers of at most 16 bits numpy's stable sort takes linear time.
+    order = np.argsort(groups.astype(np.min_scalar_type(len(numbers))), kind="stable")
+    ordered = values[order]
+    for part in np.split(ordered, np.cumsum(numbers)[:-1]):
+        part.sort()
+    return numbers, ordered
 
 
 def _quantiles(ordered: Floats, starts: Ints, numbers: Ints, level: float) -> Floats:

@@ -147,7 +147,7 @@ def references_in_words(deltas: Sequence[DeltaEdf]) -> str:
 
 
 def _epochs(trials: pa.Table, arm: str, phase: str) -> int:
-    rows = stability_trials(trials, phase)
+    rows = stability_trials(trials.select(["arm", "phase", "sampler", "epochs"]), phase)
     epochs: int = rows.filter(pc.equal(rows["arm"], arm))["epochs"][0].as_py()
     return epochs
 

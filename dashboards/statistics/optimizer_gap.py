@@ -23,16 +23,16 @@ from dashboards.selection import (
     select_draws,
 )
 from dashboards.statistics.compare import common_errors
-from dashboards.statistics.paired import median, paired_gaps
+from dashboards.statistics.paired import median, paired_gaps, reached_by_half
 from dashboards.statistics.seeds import SeedSpread, seed_gap, seed_spread
 from dashboards.tables import hyperparameters_of
 
 CAPTION = (
     "Each row is about the draws on which both optimizers have a result. Best gap: the lowest error of one optimizer's "
     "draws beside the lowest of the other's (the best of n draws, picked on the split it is reported on, so both are "
-    "optimistic). Median gap: the median of the differences draw by draw, not the difference of the medians; a diverged "
-    "draw counts as an infinite error. A positive gap means that the first optimizer is ahead. Two draws of one pair are "
-    "the same point of the unit cube, mapped into each optimizer's own ranges."
+    "optimistic). Median: the lowest error that half of these draws reach. Median gap: the median of the differences draw by "
+    "draw, not the difference of the medians; a diverged draw counts as an infinite error. A positive gap means that the first "
+    "optimizer is ahead. Two draws of one pair are the same point of the unit cube, mapped into each optimizer's own ranges."
 )
 
 OPTIMIZER_GAP_SCHEMA = pa.schema(
@@ -89,8 +89,8 @@ def optimizer_gap(trials: pa.Table, phase: str = STABILITY) -> pa.Table:
 
     Returns:
         A table with :data:`OPTIMIZER_GAP_SCHEMA`, sorted by model and optimizers. Errors in percent, gaps (b - a) in
-        points. ``best_*``: lowest error of the ``n`` draws; null where all diverged. ``median_*``: median error,
-        diverged as +inf. ``median_gap``: median of the paired differences. Null where ``n`` is 0.
+        points. ``best_*``: lowest error of the ``n`` draws; null where all diverged. ``median_*``: the error that half of
+        them reach, diverged as +inf. ``median_gap``: median of the paired differences. Null where ``n`` is 0.
 
     Source: arXiv:2106.14881 section 4 defines optimizer stability as the gap between AdamW and SGD at equal epochs,
         each with its best lr and wd. ``best_gap`` is that over ``n`` random draws; ``median_gap`` is our own and says
@@ -209,8 +209,8 @@ def gap_of_errors(errors_a: Floats, errors_b: Floats) -> dict[str, float | int |
         "best_a": best_a,
         "best_b": best_b,
         "best_gap": None if best_a is None or best_b is None else best_b - best_a,
-        "median_a": median(errors_a) if some else None,
-        "median_b": median(errors_b) if some else None,
+        "median_a": reached_by_half(errors_a) if some else None,
+        "median_b": reached_by_half(errors_b) if some else None,
         "median_gap": median(paired_gaps(errors_a, errors_b)) if some else None,
         "n": len(errors_a),
     }

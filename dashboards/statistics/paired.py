@@ -27,6 +27,15 @@ def median(values: Floats) -> float:
     return float(_midpoints(ordered[[(n - 1) // 2]], ordered[[n // 2]])[0])
 
 
+def reached_by_half(errors: Floats) -> float:
+    """The lowest of the errors that at least half of them do not exceed; ``inf`` where that is a diverged draw, ``nan`` of nothing.
+
+    The median of an EDF (Hyndman and Fan 1996, type 1): an error that some draw had, so that the tables of a report agree.
+    """
+    place = (len(errors) - 1) // 2
+    return float(np.partition(errors, place)[place]) if len(errors) else math.nan
+
+
 def median_interval(
     values: Floats, generator: np.random.Generator, confidence: float = 0.95, resamples: int = NUM_RESAMPLES
 ) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from dashboards.formats import percent, share
 from dashboards.selection import STABILITY, Floats, select_draws
-from dashboards.statistics.paired import median
+from dashboards.statistics.paired import reached_by_half
 
 TOLD_APART = 0.05
 """A sentence says that one arm beats another where the p-value that it goes by is below this."""
@@ -41,7 +41,7 @@ class UnpairedComparison:
     n_diverged_a: int
     n_diverged_b: int
     median_a: float
-    """Median error of the draws with a result, percent; ``inf`` where most diverged, ``nan`` without any."""
+    """The error that half of the draws with a result reach, percent; ``inf`` where most diverged, ``nan`` without any."""
     median_b: float
     cliffs_delta: float
     """P(a ends lower) - P(b ends lower) for a draw of each, in [-1, 1]: positive where a is better; ``nan`` without
@@ -139,8 +139,8 @@ def compare_unpaired_errors(errors_a: Floats, errors_b: Floats, *, labels: tuple
         n_missing_b=len(errors_b) - len(known_b),
         n_diverged_a=int(np.isposinf(known_a).sum()),
         n_diverged_b=int(np.isposinf(known_b).sum()),
-        median_a=median(known_a),
-        median_b=median(known_b),
+        median_a=reached_by_half(known_a),
+        median_b=reached_by_half(known_b),
         cliffs_delta=cliffs_delta(known_a, known_b),
         cliffs_delta_interval=cliffs_delta_interval(known_a, known_b),
         mann_whitney_p=mann_whitney(known_a, known_b),

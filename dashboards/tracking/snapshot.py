@@ -12,6 +12,7 @@ from dashboards.tracking.generation import digest
 from dashboards.tracking.parts import Parts, read_parts
 from dashboards.tracking.search import find_study
 from dashboards.tracking.snapshot_files import Saved, SnapshotDamaged, folder_of, load, save
+from dashboards.tracking.stamp import Stamp, Watch
 from dashboards.tracking.study import StudyRecord, record_of
 
 
@@ -40,6 +41,8 @@ class Snapshot:
         self._record: StudyRecord | None = None
         self._cautions: tuple[str, ...] = ()
         self._generation = ""
+        self._watch = Watch(tracking_uri)
+        self._stamp: Stamp | None = None
 
     @property
     def generation(self) -> str:
@@ -58,18 +61,31 @@ class Snapshot:
             StudyUnreadable: If its ledger is missing or damaged.
         """
         with self._lock:
-            client = connect(self._uri)
-            with quiet_mlflow(), reading(self._uri):
-                experiment, study_run = find_study(client, self._uri, self._study)
-                before = self._known(experiment, study_run.info.run_id)
-                parts = read_parts(client, experiment, study_run, self._study, before)
-            if parts is not before or self._record is None:
-                self._take(parts, parts is not before)
+            # Before anything is read: what is written meanwhile makes another stamp.
+            stamp = self._watch.stamp()
+            if self._record is None or stamp is None or stamp != self._stamp:
+                self._stamp = None
+                # As long as a round is not announced, or has no number, each look finds it new: a file that is written in
+                # it leaves no trace in the store.
+                if not self._look():
+                    self._stamp = stamp
             assert self._record is not None
             record, cautions = self._record, self._cautions
         for caution in cautions:
             warn_caller(caution)
         return record
+
+    def _look(self) -> bool:
+        """Reads what may have changed; whether there was anything."""
+        client = connect(self._uri)
+        with quiet_mlflow(), reading(self._uri):
+            experiment, study_run = find_study(client, self._uri, self._study)
+            before = self._known(experiment, study_run.info.run_id)
+            parts = read_parts(client, experiment, study_run, self._study, before)
+        changed = parts is not before
+        if changed or self._record is None:
+            self._take(parts, changed)
+        return changed
 
     def _known(self, experiment: str, study_run: str) -> Parts | None:
         if not self._loaded:

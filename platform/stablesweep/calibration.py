@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 MEMBERS = 4
 """At most so many trials train side by side while they are timed, and one alone."""
 TRAIN_S, EVAL_S = 1.5, 0.5
-"""How long a timed epoch trains and evaluates, about; there are two such epochs, the first to warm up, each alone and side by side."""
+"""How long an epoch trains and evaluates, about; there are two such epochs or more, each alone and side by side: the
+last one is timed."""
 FIRST_IMAGES = (2, 16, 64)
 """In the batches that tell how large the timed ones can be; each is tried if the one before took less than ``FIRST_S``."""
 FIRST_S = 0.1
+MOST_EPOCHS = 20
+"""More than a pack ever needs to find out its way of training, and be timed, where an epoch is one step."""
 SAFE_LR = 1e-6
 """Which rate is used changes no time, but one that is too large would end the trial."""
 
@@ -250,28 +253,31 @@ def _apart(alone_s: float, together_s: float, members: int) -> tuple[float, floa
 
 
 def _timed(asked: _Asked, *, members: int, batch: int, steps: int, num_eval: int) -> _Timed:
-    """The second of two epochs; the first builds the models and warms up."""
-    from trainables import LockstepPack, Member
+    """An epoch after one that builds the models and warms up, and those in which the pack tries ways of training."""
+    from trainables import Member, create_pack
 
     study = asked.study
     model = study.model_of(asked.arm)
-    pack = LockstepPack(
+    pack = create_pack(
         [Member(key=str(number), seed=number, hyperparameters=dict(asked.setting)) for number in range(members)],
         model=model.base,
         model_options=model.options,
         optimizer=asked.arm.optimizer,
         data=Excerpt(asked.data, num_train=steps * batch, num_eval=num_eval),
         recipe=asked.recipe.model_copy(update={"batch_size": batch}),
-        epochs=2,
+        epochs=MOST_EPOCHS,
         study_seed=study.seed,
         device=asked.device,
+        mode=study.pack.mode,
     )
     pack.run_epoch()
+    while not pack.settled and not pack.finished:
+        pack.run_epoch()
     before = (pack.train_seconds, pack.eval_seconds)
     if not pack.finished:
         pack.run_epoch()
     for result in pack.results():
-        if result.status != "completed":
+        if result.status not in ("running", "completed"):
             raise _Failed(result.reason or f"a trial {result.status}")
     return _Timed(
         train_s=(pack.train_seconds - before[0]) / (steps * batch),

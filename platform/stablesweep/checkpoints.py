@@ -233,6 +233,11 @@ class CheckpointStore:
         return str(PurePosixPath(self._folder) / file)
 
 
+def progress(name: str) -> str:
+    """The part of a checkpoint's name that says how far training was: of two, that of the later one is greater."""
+    return name.rpartition("-")[0]
+
+
 def _newest_first(files: list[fs.FileInfo]) -> list[str]:
     """The checkpoints among a pack's files: those that have a seal."""
     seals = [(info.mtime_ns, info.base_name) for info in files if info.base_name.endswith(SEAL)]

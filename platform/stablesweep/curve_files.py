@@ -9,31 +9,24 @@ import pyarrow.parquet as pq
 
 from dashboards import tags
 from dashboards.tables import CURVES_SCHEMA
-from stablesweep.messages import FINAL
-from stablesweep.record import Record, TrialState
+from stablesweep.record import Record
 from stablesweep.study_runs import StudyRuns
 from stablesweep.trials import Trial
 
 
-def publish_curves(runs: StudyRuns, trials: Mapping[str, Trial], record: Record, states: Sequence[TrialState]) -> None:
+def publish_curves(runs: StudyRuns, trials: Mapping[str, Trial], record: Record) -> None:
     """Log the curves of every pack whose trials have all ended and whose file is not there yet.
 
     Args:
         runs: The study's runs.
         trials: The ledger's rows, by key.
         record: Has the epochs, and notes what was published.
-        states: What is known of all trials.
     """
-    by_pack: dict[str, list[TrialState]] = {}
-    for state in states:
-        by_pack.setdefault(state.pack, []).append(state)
-    published = record.curves_published()
-    for pack, members in by_pack.items():
-        ended = all(state.status in FINAL for state in members)
-        if ended and published.get(pack) != len(members) and members[0].key in trials:
-            first = trials[members[0].key]
-            _log_curves(runs, runs.arm_runs[first.phase, first.arm], record, pack, [state.key for state in members])
-            record.set_curves_published(pack, len(members))
+    for pack, keys in record.packs_without_curves().items():
+        if keys[0] in trials:
+            first = trials[keys[0]]
+            _log_curves(runs, runs.arm_runs[first.phase, first.arm], record, pack, keys)
+            record.set_curves_published(pack, len(keys))
 
 
 def _log_curves(runs: StudyRuns, arm_run: str, record: Record, pack: str, keys: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
-"""Packs through Ray Tune and Ray Train: one Tune trial a pack, each of which drives one Ray Train run."""
+"""Packs through Ray Tune and Ray Train: a Tune trial is a pack, which the workers of a Ray Train run train."""
 
 import logging
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import ray
@@ -13,10 +14,12 @@ import ray.tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from stablesweep.crew import crew_here
+from stablesweep.errors import StablesweepError
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
 from stablesweep.orphans import orphans_removed
-from stablesweep.reasons import CONTROLLER_DIED, DRIVER_DIED, OUT_OF_MEMORY, is_death_outside_training, reason_of
+from stablesweep.reasons import DRIVER_DIED, OUT_OF_MEMORY
 from stablesweep.study import Pack
 
 LOOK_EVERY_S = 2.0
@@ -29,8 +32,8 @@ Ray knows: 10,000 packs at once."""
 class PackSource(Protocol):
     """Where packs come from."""
 
-    def next(self) -> PackJob | None:
-        """The next pack; None while none is ready."""
+    def next(self, slots: int) -> PackJob | None:
+        """The next pack; None while none is ready. So many workers wait for a pack, now or soon."""
         ...
 
     def done(self) -> bool:
@@ -47,11 +50,10 @@ class PackSearcher(Searcher):
 
     Args:
         source: The packs. One that depends on results is there when they are.
-        concurrent: How many can train at the same time, now. One more is handed out when all of these are training: its
-            processes start meanwhile, and it waits for their CPU.
+        concurrent: How many can train at the same time, now.
         begun: Names of the packs whose training has begun.
         stop: Set to hand out no more.
-        stranded: Says which of some packs wait for a node in place of theirs that has gone.
+        mailbox: Keeps the packs for the workers; closed when there are no more.
     """
 
     def __init__(
@@ -60,13 +62,14 @@ class PackSearcher(Searcher):
         concurrent: Callable[[], int],
         begun: Callable[[], set[str]],
         stop: threading.Event,
-        stranded: Callable[[set[str]], set[str]],
+        mailbox: Mailbox,
     ) -> None:
         super().__init__(metric="finished", mode="max")
-        self._source = source
-        self._concurrent, self._begun, self._stop, self._stranded = concurrent, begun, stop, stranded
+        self._source, self._mailbox = source, mailbox
+        self._concurrent, self._begun, self._stop = concurrent, begun, stop
         self._names: dict[str, str] = {}
         self._active: set[str] = set()
+        self._any_ended = False
         self._looked_at, self._idle = 0.0, False
         self.failure: Exception | None = None
         """What was raised in here: Tune would swallow it, or show it with a traceback."""
@@ -80,37 +83,50 @@ class PackSearcher(Searcher):
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | Any:
         if self._stop.is_set():
-            return Searcher.FINISHED
-        ahead = len(self._active) - self._concurrent()
-        if ahead > 0 or (ahead == 0 and self._active - self._begun()):
+            return self._finished()
+        # A pack that waits for a node tells an autoscaler to start one.
+        slots = max(self._concurrent(), 1)
+        if len(self._active) >= slots:
             return None
-        job = self._source.next()
+        # Once a pack has ended, the others that began with it will soon.
+        job = self._source.next(slots if self._any_ended else slots - len(self._active))
+        if job is None and self._source.done():
+            return self._finished()
         if job is None:
-            return Searcher.FINISHED if self._source.done() else None
+            return None
+        self._mailbox.put(job)
         self._names[trial_id] = job.name
         self._active.add(job.name)
-        return {"job": job}
+        return {"pack": job.name}
+
+    def _finished(self) -> Any:
+        self._mailbox.close()
+        return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note that a pack has ended, and whether Ray gave it up."""
         name = self._names[trial_id]
         self._active.discard(name)
+        self._any_ended = True
         result = result or {}
         try:
             self._source.ended(name, DRIVER_DIED if error else result.get("reason"), result.get("too_large"))
+            self._mailbox.drop(name)
         except Exception as caught:  # noqa: BLE001 - raised again by train_packs
             self._fail(caught)
 
     def _fail(self, error: Exception) -> Any:
         self.failure = self.failure or error
         self._stop.set()
+        with suppress(StablesweepError):
+            self._mailbox.close()
         return Searcher.FINISHED
 
     def idle(self) -> bool:
         """Whether no pack trains; some may be there that only wait for a CPU, or for a node in place of theirs that has gone."""
         if time.monotonic() - self._looked_at > LOOK_EVERY_S:
             training = self._active & self._begun()
-            self._idle = not training or not training - self._stranded(training)
+            self._idle = not training or not training - self._mailbox.stranded(training)
             self._looked_at = time.monotonic()
         return self._idle
 
@@ -143,82 +159,34 @@ class StopWhenIdle(Stopper):
         return {}
 
 
-def _work(config: dict[str, Any]) -> None:
-    """What a worker runs. Only there is torch imported: the processes that drive it have no use for it."""
-    from stablesweep.worker import train_pack
-
-    train_pack(config)
-
-
-def _trainer_class(workers: int) -> type[Any]:
-    """Several workers need torch's process group, and one does not: it starts seconds sooner without."""
-    if workers > 1:
-        from ray.train.torch import TorchTrainer
-
-        return TorchTrainer
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-
-    return DataParallelTrainer
-
-
 def _drive(config: dict[str, Any], *, mailbox: Any, pack: Pack, storage: str) -> dict[str, Any]:
     """A Tune trial: train one pack with Ray Train, and say how that ended and how long it took."""
-    job: PackJob = config["job"]
     began = time.monotonic()
-    reason, too_large = _train(job, mailbox, pack, storage)
+    reason, too_large = _train(config["pack"], mailbox, pack, storage)
     return {"finished": 1, "seconds": time.monotonic() - began, "reason": reason, "too_large": too_large}
 
 
-def _train(job: PackJob, mailbox: Any, pack: Pack, storage: str) -> tuple[str | None, str | None]:
+def _train(name: str, mailbox: Any, pack: Pack, storage: str) -> tuple[str | None, str | None]:
     """Train a pack; why it was given up, and what memory did not suffice for, if so.
 
-    Workers begin to train ``max_failures + 1`` times at most, whichever process it was that died.
+    Workers start it ``max_failures + 1`` times at most, whichever process it was that died, and once more where workers that had
+    trained other packs before were the first.
     """
+    crew = crew_here(mailbox, pack, storage)
     reason: str | None = DRIVER_DIED
     try:
         for _attempt in range(pack.max_failures + 1):
-            left = pack.max_failures - ray.get(mailbox.starts.remote(job.name))
-            if left < 0:
+            if ray.get(mailbox.starts.remote(name)) > pack.max_failures:
                 break
-            reason, again = _train_once(job, mailbox, pack, storage, left)
-            if not again:
+            reason = crew.train(name)
+            if reason is None:
                 break
-        too_large = ray.get(mailbox.too_large.remote(job.name))
+        too_large = ray.get(mailbox.too_large.remote(name))
+        crew.leave()
     except ray.exceptions.RayActorError:
         # The mailbox is gone, and the run ends: its results are for the next run to find out.
         return None, None
     return reason, reason if too_large is None and reason == OUT_OF_MEMORY else too_large
-
-
-def _train_once(job: PackJob, mailbox: Any, pack: Pack, storage: str, max_failures: int) -> tuple[str | None, bool]:
-    """Train a pack until Ray Train is done with it; the reason if it gave the pack up, and whether that was too early."""
-    resources: dict[str, float] = {"CPU": pack.cpus} | ({"GPU": pack.gpus} if pack.gpus else {})
-    trainer = _trainer_class(pack.workers)(
-        _work,
-        train_loop_config={"job": job, "mailbox": mailbox},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=pack.workers, use_gpu=pack.gpus > 0, resources_per_worker=resources
-        ),
-        # Checkpoints are our own: what Ray Train writes here is of no use later.
-        run_config=ray.train.RunConfig(
-            name=job.name,
-            storage_path=storage,
-            failure_config=_failures(max_failures),
-        ),
-    )
-    try:
-        trainer.fit()
-    except ray.exceptions.RayActorError:
-        return CONTROLLER_DIED, True
-    except Exception as error:  # noqa: BLE001 - Ray Train gives the pack up; why is to be known now, not in the end
-        return reason_of(error), is_death_outside_training(error)
-    return None, False
-
-
-def _failures(most: int) -> Any:
-    # Without end by default: a node that was taken away counts as one that died.
-    config: Any = ray.train.FailureConfig
-    return config(max_failures=most, max_preemption_failures=most)
 
 
 def train_packs(
@@ -241,9 +209,9 @@ def train_packs(
         stop: Set to start no more packs; the workers are told through the mailbox.
 
     Returns:
-        Seconds from the start to the end of each pack's Train run, summed: training and the starting of processes.
+        Seconds from when each pack was given to workers to when they had done with it, summed: training and the starting of processes.
     """
-    queue = PackSearcher(source, concurrent, begun, stop, mailbox.stranded)
+    queue = PackSearcher(source, concurrent, begun, stop, mailbox)
     # Else it prints a traceback for every pack that is taken up again.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="stablesweep-ray-") as folder, orphans_removed():
@@ -272,7 +240,7 @@ def train_packs(
 
 
 def _trial_name(trial: Any) -> str:
-    return f"{trial.config['job'].name}~{trial.trial_id}"
+    return f"{trial.config['pack']}~{trial.trial_id}"
 
 
 def _all_results(results: ray.tune.ResultGrid) -> list[ray.tune.Result]:

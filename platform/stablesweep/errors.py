@@ -4,6 +4,7 @@ StablesweepError        exit code 1
 ├── StudyError          a study that cannot be run: exit code 2
 ├── LedgerError         a ledger that is damaged or belongs to another study: exit code 2
 ├── HomeBusy            another process runs this study: exit code 2
+├── RecordUnavailable   the local record cannot be used now: exit code 1
 └── TrackingError       the tracking server cannot be used: exit code 2
 """
 
@@ -41,6 +42,10 @@ class HomeBusy(StablesweepError):
     """Another process is running the same study in the same home, or on the same tracking store."""
 
     exit_code = 2
+
+
+class RecordUnavailable(StablesweepError):
+    """A study's local record cannot be read or written now: it is held, or its disk is at fault; nothing says it is damaged."""
 
 
 class TrackingError(StablesweepError):

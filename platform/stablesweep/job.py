@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablesweep.imports import UserModules
-from trainables import Member, Recipe, UserEntries
+from trainables import Member, PackMode, Recipe, UserEntries
 from trainables.training.pruning import Pruning
 
 
@@ -30,9 +30,12 @@ class PackJob:
     storage: str
     """The study's folder for checkpoints, a path or a URI; every node sees it."""
     earlier_packs: tuple[str, ...]
-    """Other packs whose checkpoints hold all these members, the best first: the trials were divided in another way then."""
+    """Other packs whose checkpoints hold all these members: the trials were divided in another way then."""
     checkpoint_every_s: float
     decode_workers: int
+    gpus: float
+    """Reserved for each worker."""
+    mode: PackMode
     pruning: Pruning | None
     earlier: tuple[tuple[float, ...], ...]
     """For pruning: the error curves of the arm's trials that ended before, see :class:`stablesweep.outcomes.Outcome`."""

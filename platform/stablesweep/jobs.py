@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from dashboards.selection import SEARCH
-from stablesweep.checkpoints import packs_in
+from stablesweep.checkpoints import Seal
 from stablesweep.imports import other_entries, user_modules
 from stablesweep.job import PackJob
 from stablesweep.outcomes import Outcomes
@@ -26,21 +26,29 @@ class JobSource:
         outcomes: What is known of results: pruning compares with them.
         flush: Waits until all messages that were sent have been taken in; False if nobody takes them in any more.
         storage: The study's folder for checkpoints, a path or a URI.
+        stored: The packs that have checkpoints there, and the seal of each one's newest.
     """
 
     def __init__(
-        self, study: Study, schedule: Schedule, outcomes: Outcomes, flush: Callable[[], bool], storage: str
+        self,
+        study: Study,
+        schedule: Schedule,
+        outcomes: Outcomes,
+        flush: Callable[[], bool],
+        storage: str,
+        stored: Sequence[tuple[str, Seal]],
     ) -> None:
         self._study, self._schedule, self._outcomes, self._flush = study, schedule, outcomes, flush
-        self._storage, self._stored = storage, list(packs_in(storage))
+        self._storage = storage
+        self._stored = [(name, frozenset(seal.keys)) for name, seal in stored]
         self._packs: dict[str, TrialPack] = {}
         self._out: set[str] = set()
         self._modules, self._entries = user_modules(study.imports), other_entries()
         self._dataset_options = dataset_options(study)
 
-    def next(self) -> PackJob | None:
-        """The next pack's job; None while none is ready."""
-        pack = self._schedule.next()
+    def next(self, slots: int) -> PackJob | None:
+        """The next pack's job; None while none is ready. So many workers wait for a pack, now or soon."""
+        pack = self._schedule.next(slots)
         if pack is None:
             return None
         self._packs[pack.name] = pack
@@ -92,6 +100,8 @@ class JobSource:
             earlier_packs=self._earlier_packs(pack),
             checkpoint_every_s=study.pack.checkpoint_every_s,
             decode_workers=study.pack.decoders,
+            gpus=study.pack.gpus,
+            mode=study.pack.mode,
             pruning=pruning,
             earlier=() if pruning is None else self._earlier(pack),
             modules=self._modules,
@@ -99,11 +109,10 @@ class JobSource:
         )
 
     def _earlier_packs(self, pack: TrialPack) -> tuple[str, ...]:
-        """The packs whose checkpoints this one can go on from: those it was split from, then those of an earlier run."""
+        """The packs whose checkpoints this one can go on from: those it was split from, and those of an earlier run."""
         keys = {trial.key for trial in pack.trials}
-        holding = [(seal.epoch, seal.step, name) for name, seal in self._stored if keys <= set(seal.keys)]
-        found = [*pack.split_from, *(name for *_, name in sorted(holding, reverse=True))]
-        return tuple(dict.fromkeys(name for name in found if name != pack.name))
+        holding = sorted(name for name, held in self._stored if keys <= held)
+        return tuple(dict.fromkeys(name for name in (*pack.split_from, *holding) if name != pack.name))
 
     def _earlier(self, pack: TrialPack) -> tuple[tuple[float, ...], ...]:
         """The curves of the search's trials of earlier rounds, and of those of this round that ended in another session."""

@@ -48,6 +48,8 @@ class TrialEnded:
     seconds: float | None = None
     """All of its training and evaluation time, an unfinished last epoch included."""
     reason: str | None = None
+    trained_in: str | None = None
+    """How its pack trained its members in the end, ``loop`` or ``fused``; None for a trainable of the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

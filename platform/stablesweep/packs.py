@@ -2,13 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from dashboards.selection import FIXED
+from dashboards.selection import FIXED, SEARCH
+from stablesweep.checkpoints import Seal
 from stablesweep.trials import Trial
 from trainables.hyperparameters import shared_values
+
+if TYPE_CHECKING:
+    from stablesweep.study import Study
 
 Group: TypeAlias = tuple[str, str, int, int, str]
 """Phase, arm, epochs, round of a search, digest of the values that shape the batches: equal for all trials of a pack."""
@@ -24,12 +28,18 @@ class TrialPack:
     pack size are."""
     trials: tuple[Trial, ...]
     split_from: tuple[str, ...] = ()
-    """The packs that it is a part of, the last one first: they did not fit into memory."""
+    """The packs that it is a part of, the last one first."""
 
     @property
     def first(self) -> Trial:
         """Any trial: all have the same arm, phase and epochs."""
         return self.trials[0]
+
+
+def compared(pack: TrialPack, study: "Study") -> bool:
+    """Whether pruning compares the members of a pack with each other, so that they train together where memory lets them."""
+    search = study.phases.search
+    return pack.first.phase == SEARCH and search is not None and search.pruning is not None
 
 
 def make_packs(
@@ -76,10 +86,35 @@ def make_packs(
 
 def split(pack: TrialPack, size: int) -> list[TrialPack]:
     """A pack in parts of at most ``size`` trials, which go on from its checkpoint."""
-    parts = [pack.trials[start : start + size] for start in range(0, len(pack.trials), size)]
-    return [
-        TrialPack(f"{pack.name}~{len(part)}of{len(pack.trials)}", part, (pack.name, *pack.split_from)) for part in parts
-    ]
+    return [_part(pack, pack.trials[start : start + size]) for start in range(0, len(pack.trials), size)]
+
+
+def spread(pack: TrialPack, packs: int, slots: int) -> list[TrialPack]:
+    """A pack in parts, so that ``packs`` packs, this one among them, become enough for ``slots`` workers that train side by side."""
+    parts = min(-(-slots // packs), len(pack.trials))
+    return [pack] if parts <= 1 else split(pack, -(-len(pack.trials) // parts))
+
+
+def along_checkpoints(pack: TrialPack, stored: Iterable[Seal]) -> list[TrialPack]:
+    """A pack divided as it was when it was trained before, so that each trial goes on from where it is furthest.
+
+    Args:
+        pack: The pack.
+        stored: The seal of each checkpoint that there is, in any order.
+    """
+    groups: list[tuple[Trial, ...]] = []
+    left = pack.trials
+    for seal in sorted(stored, key=lambda seal: (-seal.epoch, -seal.step, -len(seal.keys), seal.keys)):
+        groups.append(tuple(trial for trial in left if trial.key in seal.keys))
+        left = tuple(trial for trial in left if trial.key not in seal.keys)
+    parts = [group for group in (*groups, left) if group]
+    return [pack] if len(parts) == 1 else [_part(pack, part) for part in parts]
+
+
+def _part(pack: TrialPack, trials: tuple[Trial, ...]) -> TrialPack:
+    # By what is in it: however a pack is divided another time, two parts of one name hold the same trials.
+    digest = hashlib.sha256("\n".join(trial.key for trial in trials).encode()).hexdigest()[:8]
+    return TrialPack(f"{pack.name}~{len(trials)}of{len(pack.trials)}~{digest}", trials, (pack.name, *pack.split_from))
 
 
 def _group(trial: Trial, share_batches: bool) -> Group:

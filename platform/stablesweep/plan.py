@@ -13,8 +13,9 @@ from stablesweep.home import Home
 from stablesweep.ledger import read_ledger, to_trials
 from stablesweep.machine import packs_at_once, this_machine
 from stablesweep.messages import FINAL
+from stablesweep.pack_remarks import splits_unknown
 from stablesweep.packs import TrialPack, make_packs
-from stablesweep.plan_remarks import Remark, remarks, splits_unknown
+from stablesweep.plan_remarks import Remark, remarks
 from stablesweep.status import read_pack_sizes, read_states
 from stablesweep.study import Study
 from stablesweep.trials import Trial, plan_trials, with_settings

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from dashboards.selection import SEARCH, STABILITY
 from dashboards.statistics.edf import dkw_half_width
-from search_spaces import Constant, Distribution, IntUniform, LogIntUniform, LogUniform, Uniform, num_values
-from stablesweep.arms import Arm
-from stablesweep.packs import TrialPack, make_packs
+from search_spaces import IntUniform, LogIntUniform, LogUniform, Uniform
+from stablesweep.pack_remarks import batch_shaping, listed, size_warnings, splitting_warnings
+from stablesweep.packs import TrialPack
 from stablesweep.phases import SearchPhase
 from stablesweep.study import Study
 from stablesweep.trials import Trial
@@ -59,8 +59,8 @@ def remarks(
         *_interval_warnings(study),
         *_draws_warnings(study, trials),
         *_search_warnings(study.phases.search),
-        *_splitting_warnings(study, trials, packs),
-        *(_pack_warnings(study, packs, at_once) if sum(len(pack.trials) for pack in packs) == len(trials) else ()),
+        *splitting_warnings(study, trials, packs),
+        *(size_warnings(study, packs, at_once) if sum(len(pack.trials) for pack in packs) == len(trials) else ()),
     ]
     notes = [
         *_band_notes(study, trials),
@@ -72,24 +72,6 @@ def remarks(
         *(Remark(text=text, is_warning=True) for text in warnings),
         *(Remark(text=text, is_warning=False) for text in notes),
     ]
-
-
-def batch_shaping(study: Study, arm: Arm) -> dict[str, Distribution]:
-    """The dimensions of an arm that say which batches are made: trials with different values cannot share a pack."""
-    if study.trainable is not None:
-        return {}
-    from trainables.hyperparameters import SHARED_FIELDS
-    from trainables.optimizers import optimizer_hyperparameters
-
-    shared = SHARED_FIELDS - optimizer_hyperparameters(arm.optimizer)
-    dimensions = study.dimensions_of(arm)
-    return {name: node for name, node in dimensions.items() if name in shared and not isinstance(node, Constant)}
-
-
-def splits_unknown(study: Study, arm: Arm, trials: Sequence[Trial]) -> bool:
-    """Whether some of an arm's trials will get different values of what shapes batches, nobody knows which."""
-    drawn = any(not trial.settled and trial.phase in (SEARCH, STABILITY) for trial in trials)
-    return drawn and bool(batch_shaping(study, arm))
 
 
 def _batch_warnings(study: Study, data: "Dataset | None") -> Iterator[str]:
@@ -162,7 +144,7 @@ def _interval_notes(study: Study) -> Iterator[str]:
     narrow &= {"lr", "weight_decay"}
     if narrow:
         yield (
-            f"Intervals of {_listed(sorted(narrow))} are narrower than the paper's factor of {PAPER_FACTOR}: shares within a margin cannot be "
+            f"Intervals of {listed(sorted(narrow))} are narrower than the paper's factor of {PAPER_FACTOR}: shares within a margin cannot be "
             "compared with its figures"
         )
 
@@ -237,62 +219,6 @@ def _startup_trials(phase: SearchPhase) -> int:
     return STARTUP_TRIALS.get(phase.sampler_name, 0)
 
 
-def _splitting_warnings(study: Study, trials: Sequence[Trial], packs: Sequence[TrialPack]) -> Iterator[str]:
-    dimensions = {name: node for arm in study.arms for name, node in batch_shaping(study, arm).items()}
-    drawing = study.phases.search is not None or study.phases.stability is not None
-    if not dimensions or not drawing:
-        return
-    keys = {trial.key for pack in packs for trial in pack.trials}
-    finished = [trial.key for trial in trials if trial.key not in keys]
-    without = len(make_packs(trials, study.pack.size, finished, share_batches=False))
-    unknown = any(splits_unknown(study, arm, [t for t in trials if t.arm == arm.name]) for arm in study.arms)
-    single = [name for name, node in dimensions.items() if num_values(node) is None]
-    if single:
-        effect = "nearly every trial is a pack of its own"
-    elif unknown:
-        effect = "packs are split further as soon as the values are known"
-    else:
-        effect = f"there are {len(packs)} packs where there could be {without}"
-    yield (
-        f"space: trials that differ in {_listed(sorted(single or dimensions))} cannot share their batches, so that {effect}; fix it in the "
-        "recipe, or give it few values"
-    )
-
-
-def _pack_warnings(study: Study, packs: Sequence[TrialPack], at_once: int) -> Iterator[str]:
-    groups = _stability_groups(study, packs)
-    size, count = study.pack.size, max(groups.values(), default=0)
-    left_over = count % size
-    # A pack of its own for a few trials pays a whole start; with as many as half a pack it is worth it.
-    if count > size and 0 < left_over <= size / 4:
-        better = math.ceil(count / (count // size))
-        yield (
-            f"pack.size: {size} leaves {left_over} of an arm's {count} trials to a pack of their own, which takes a whole start; "
-            f"--set pack.size={better} leaves none"
-        )
-    if packs and len(packs) < at_once and not study.phases.search and (smaller := _filling_size(packs, at_once)):
-        yield (
-            f"pack.size: {size} makes {len(packs)} packs, and this machine can train {at_once} at the same time; "
-            f"--set pack.size={smaller} uses it"
-        )
-
-
-def _stability_groups(study: Study, packs: Sequence[TrialPack]) -> Counter[str]:
-    """Trials by arm that could share packs in ``stability``; none where what shapes batches splits them."""
-    groups: Counter[str] = Counter()
-    for pack in packs:
-        if pack.trials[-1].phase == STABILITY:
-            groups[pack.first.arm] += len(pack.trials)
-    return groups if not any(batch_shaping(study, arm) for arm in study.arms) else Counter()
-
-
-def _filling_size(packs: Sequence[TrialPack], at_once: int) -> int | None:
-    """The largest size smaller than that of every pack with at least as many packs as can train; None if there is none."""
-    counts = [len(pack.trials) for pack in packs]
-    sizes = (size for size in range(max(counts) - 1, 0, -1) if sum(-(-n // size) for n in counts) >= at_once)
-    return next(sizes, 1 if max(counts) > 1 else None)
-
-
 def _phase_notes(study: Study, trials: Sequence[Trial]) -> Iterator[str]:
     searched = sum(trial.phase == SEARCH for trial in trials)
     if searched and study.phases.search is not None:
@@ -319,7 +245,3 @@ def _named(arms: Sequence[str]) -> str:
 
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

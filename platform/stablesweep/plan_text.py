@@ -100,8 +100,8 @@ def _totals(plan: Plan) -> Iterator[str]:
 def _disk(plan: Plan) -> Iterator[str]:
     if plan.checkpoint_bytes is not None:
         yield (
-            f"Checkpoints take at most {in_bytes(plan.checkpoint_bytes)} of their storage while this machine trains "
-            f"{min(plan.packs_at_once, len(plan.packs))} packs at a time (of each two, and a third while it is written)."
+            f"Checkpoints take at most {in_bytes(plan.checkpoint_bytes)} of their storage while this machine trains (of each pack that "
+            "trains two, and a third while it is written)."
         )
 
 

@@ -1,14 +1,14 @@
 """How long a study would take, from the speeds that were measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dashboards.selection import SEARCH
 from stablesweep.calibration import Calibration, calibrate
 from stablesweep.estimate import Estimator, FoundData
 from stablesweep.machine import Machine, packs_at_once, this_machine
-from stablesweep.packs import TrialPack
+from stablesweep.packs import TrialPack, compared
 from stablesweep.plan import Plan
 from stablesweep.study import Pack, Study
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PACK_START_CPU_S = 24.0
-"""CPU seconds that the processes of a pack take to start, about: 12 s of a pack's wall clock on two cores. Source: benchmarks/RESULTS.md,
-the quickstart in 24 packs instead of 4, 500 s instead of 212 s, other work beside it."""
+"""CPU seconds that the processes of a crew take to start, about: 12 s of wall clock on two cores. Source: benchmarks/RESULTS.md, the
+quickstart in 24 packs instead of 4, when each still started its own: 500 s instead of 212 s, other work beside it."""
 PACK_START_S = 10.0
 """The start of one pack, however many cores there are. Source: CONTRIBUTING.md, 10 to 20 s on two cores."""
 
@@ -53,17 +53,17 @@ def measure_times(study: Study, plan: Plan, found: FoundData, console: "Console"
         return None
     calibration = calibrate(study, trials, found.data, console)
     machine = this_machine(gpus=study.pack.gpus > 0)
-    return estimate_times(plan.packs, study.pack, Estimator(study, found.data), calibration, machine)
+    return estimate_times(plan.packs, study, Estimator(study, found.data), calibration, machine)
 
 
 def estimate_times(
-    packs: Sequence[TrialPack], pack: Pack, estimator: Estimator, calibration: Calibration, machine: Machine
+    packs: Sequence[TrialPack], study: Study, estimator: Estimator, calibration: Calibration, machine: Machine
 ) -> Times:
     """The time of the packs that still have something to train.
 
     Args:
         packs: They.
-        pack: What each may use.
+        study: The study that they are of.
         estimator: Knows how many images each trial takes.
         calibration: The speeds of their arms; packs of an arm without one are left out.
         machine: Where they would train.
@@ -72,6 +72,7 @@ def estimate_times(
         one.first.key: _pack_seconds(one, estimator, calibration) for one in packs if _is_timed(one, calibration)
     }
     timed = [one for one in packs if one.first.key in seconds]
+    least = {one.first.key: _shortest_s(one, study, estimator, calibration) for one in timed}
     by_arm: dict[str, float] = {}
     epochs: dict[str, int] = {}
     for one in timed:
@@ -83,8 +84,8 @@ def estimate_times(
         worker_s=sum(seconds.values()),
         by_arm=by_arm,
         trial_epoch_s={arm: by_arm[arm] / epochs[arm] for arm in by_arm},
-        gpus=pack.gpus,
-        wall_s=_wall_s(timed, seconds, pack, machine),
+        gpus=study.pack.gpus,
+        wall_s=_wall_s(timed, seconds, least, study.pack, machine),
     )
 
 
@@ -97,15 +98,25 @@ def _pack_seconds(pack: TrialPack, estimator: Estimator, calibration: Calibratio
     return calibration.speeds[pack.first.arm].pack_seconds([(work.train_images, work.forward_images) for work in works])
 
 
-def _wall_s(packs: Sequence[TrialPack], seconds: Mapping[str, float], pack: Pack, machine: Machine) -> float | None:
+def _shortest_s(pack: TrialPack, study: Study, estimator: Estimator, calibration: Calibration) -> float:
+    """A pack's time if it is divided as far as it may be."""
+    if not study.pack.spread or compared(pack, study):
+        return _pack_seconds(pack, estimator, calibration)
+    return max(_pack_seconds(replace(pack, trials=(trial,)), estimator, calibration) for trial in pack.trials)
+
+
+def _wall_s(
+    packs: Sequence[TrialPack], seconds: Mapping[str, float], least: Mapping[str, float], pack: Pack, machine: Machine
+) -> float | None:
     """At best all workers are busy all the time; at least it takes the longest chain of packs that wait for each other."""
     at_once = packs_at_once(pack, [machine])
     if not at_once or not packs:
         return 0.0 if at_once else None
-    own = {key: value / pack.workers for key, value in seconds.items()}
-    starts = max(PACK_START_S, PACK_START_CPU_S * len(packs) / machine.cpus)
-    chain = max(_chain_s([one for one in packs if one.first.arm == arm], own) for arm in {p.first.arm for p in packs})
-    return starts + max(sum(own.values()) / at_once, chain)
+    # Their processes stay from pack to pack, and there are no more packs than trials.
+    crews = min(at_once, sum(len(one.trials) for one in packs) if pack.spread else len(packs))
+    starts = max(PACK_START_S, PACK_START_CPU_S * crews / machine.cpus)
+    chain = max(_chain_s([one for one in packs if one.first.arm == arm], least) for arm in {p.first.arm for p in packs})
+    return starts + max(sum(seconds.values()) / at_once, chain) / pack.workers
 
 
 def _chain_s(packs: Sequence[TrialPack], seconds: Mapping[str, float]) -> float:

@@ -80,9 +80,11 @@ class Progress:
         self._began = time.monotonic()
         self._trials = {trial.key: trial for trial in trials}
         self._status = {state.key: state.status for state in states if state.status not in ("pending", "running")}
-        self._errors = {state.key: state.error for state in states}
         self._epochs: dict[str, int] = {}
+        self._arms = _arms_at_first(trials, self._status, {state.key: state.error for state in states})
+        """Kept with every message: counting ten thousand trials anew twice a second would take a tenth of a core."""
         self._seconds: dict[str, tuple[float, int]] = {}
+        """By arm: seconds of all epochs that were reported, and how many there were."""
         self._begun: set[str] = set()
         self.timing: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "checkpoints": 0.0}
         """Seconds that the workers spent, summed over them."""
@@ -97,19 +99,31 @@ class Progress:
     def _note_one(self, message: Message) -> None:
         match message:
             case TrialStarted():
-                self._status.setdefault(message.key, "running")
+                self._set_status(message.key, self._status.get(message.key, "running"))
                 self._begun.add(message.pack)
             case EpochDone():
-                self._epochs[message.key] = max(message.epoch, self._epochs.get(message.key, 0))
-                seconds, count = self._seconds.get(self._trials[message.key].arm, (0.0, 0))
-                self._seconds[self._trials[message.key].arm] = (seconds + message.seconds, count + 1)
+                self._note_epoch(message, self._trials[message.key].arm)
             case TrialEnded():
                 if self._status.get(message.key) in (None, "running"):
-                    self._status[message.key] = message.status
-                    self._errors[message.key] = message.error
+                    self._set_status(message.key, message.status, message.error)
             case PackTimed():
                 for part in self.timing:
                     self.timing[part] += getattr(message, part)
+
+    def _note_epoch(self, message: EpochDone, arm: str) -> None:
+        seconds, count = self._seconds.get(arm, (0.0, 0))
+        self._seconds[arm] = (seconds + message.seconds, count + 1)
+        gained = max(message.epoch - self._epochs.get(message.key, 0), 0)
+        self._epochs[message.key] = self._epochs.get(message.key, 0) + gained
+        if not _has_ended(self._status.get(message.key)):
+            counts = self._arms[arm]
+            self._arms[arm] = replace(counts, epochs_done=counts.epochs_done + gained)
+
+    def _set_status(self, key: str, status: str, error: float | None = None) -> None:
+        trial, before, epochs_done = self._trials[key], self._status.get(key), self._epochs.get(key, 0)
+        without = _counted(self._arms[trial.arm], trial, before, epochs_done, -1)
+        self._status[key] = status
+        self._arms[trial.arm] = _with_error(_counted(without, trial, status, epochs_done, 1), error)
 
     def begun(self) -> set[str]:
         """Names of the packs whose training has begun in this run."""
@@ -120,53 +134,52 @@ class Progress:
         """Progress now."""
         with self._lock:
             return Snapshot(
-                arms=self._arms(),
+                arms=tuple(self._arms[name] for name in sorted(self._arms)),
                 elapsed_s=time.monotonic() - self._began,
                 left_s=self._left(),
                 stopping=self.stop.is_set(),
             )
 
-    def _arms(self) -> tuple[ArmProgress, ...]:
-        arms: dict[str, ArmProgress] = {}
-        for key, trial in self._trials.items():
-            arm = arms.get(trial.arm, ArmProgress(arm=trial.arm, total=0))
-            status, error = self._status.get(key, "pending"), self._errors.get(key)
-            arms[trial.arm] = _with_trial(arm, trial.epochs, self._epochs.get(key, 0), status, error)
-        return tuple(arms[name] for name in sorted(arms))
-
     def _left(self) -> float | None:
+        """Seconds, at each arm's mean time per epoch (or that of all); finished trials have no epochs left."""
         if not self._seconds:
             return None
-        return sum(_arm_seconds_left(self._trials, self._status, self._epochs, self._seconds)) / self.concurrent
+        overall = (sum(s for s, _ in self._seconds.values()), sum(n for _, n in self._seconds.values()))
+        left = 0.0
+        for arm, counts in self._arms.items():
+            seconds, count = self._seconds.get(arm, overall)
+            left += (counts.epochs - counts.epochs_done) * seconds / count
+        return left / self.concurrent
 
 
-def _with_trial(arm: ArmProgress, epochs: int, epochs_done: int, status: str, error: float | None) -> ArmProgress:
-    finished = status not in ("pending", "running")
-    best = arm.best if error is None else min(error, arm.best if arm.best is not None else error)
+def _has_ended(status: str | None) -> bool:
+    return status not in (None, "pending", "running")
+
+
+def _arms_at_first(
+    trials: Sequence[Trial], status: Mapping[str, str], errors: Mapping[str, float | None]
+) -> dict[str, ArmProgress]:
+    arms: dict[str, ArmProgress] = {}
+    for trial in trials:
+        arm = arms.get(trial.arm, ArmProgress(arm=trial.arm, total=0))
+        arms[trial.arm] = _with_error(_counted(arm, trial, status.get(trial.key), 0, 1), errors.get(trial.key))
+    return arms
+
+
+def _counted(arm: ArmProgress, trial: Trial, status: str | None, epochs_done: int, times: int) -> ArmProgress:
+    """The counts with a trial of this status (``times`` 1), or without it (-1)."""
     return replace(
         arm,
-        total=arm.total + 1,
-        finished=arm.finished + finished,
-        running=arm.running + (status == "running"),
-        diverged=arm.diverged + (status == "diverged"),
-        failed=arm.failed + (status in ("failed", "lost")),
-        best=best,
-        epochs=arm.epochs + epochs,
-        epochs_done=arm.epochs_done + (epochs if finished else epochs_done),
+        total=arm.total + times,
+        finished=arm.finished + times * _has_ended(status),
+        running=arm.running + times * (status == "running"),
+        diverged=arm.diverged + times * (status == "diverged"),
+        failed=arm.failed + times * (status in ("failed", "lost")),
+        epochs=arm.epochs + times * trial.epochs,
+        epochs_done=arm.epochs_done + times * (trial.epochs if _has_ended(status) else epochs_done),
     )
 
 
-def _arm_seconds_left(
-    trials: Mapping[str, Trial],
-    status: Mapping[str, str],
-    epochs: Mapping[str, int],
-    seconds: Mapping[str, tuple[float, int]],
-) -> list[float]:
-    """Worker-seconds that each unfinished trial still needs, at its arm's mean time per epoch (or that of all)."""
-    overall = sum(s for s, _ in seconds.values()) / sum(n for _, n in seconds.values())
-    left = []
-    for key, trial in trials.items():
-        if status.get(key, "pending") in ("pending", "running"):
-            spent, count = seconds.get(trial.arm, (overall, 1))
-            left.append((trial.epochs - epochs.get(key, 0)) * spent / count)
-    return left
+def _with_error(arm: ArmProgress, error: float | None) -> ArmProgress:
+    best = [one for one in (arm.best, error) if one is not None]
+    return replace(arm, best=min(best, default=None))

@@ -5,6 +5,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from stablesweep.claims import StudyClaim
 from stablesweep.curve_files import publish_curves
 from stablesweep.experiment import alone_at_first, check_same_study, experiment_of, open_client
 from stablesweep.outage import connection_errors, server_errors
-from stablesweep.record import Record, TrialState, record_errors
+from stablesweep.record import Record, record_errors
 from stablesweep.run_tags import RunTags, TagsToMake
 from stablesweep.study import Study
 from stablesweep.study_runs import StudyRuns
@@ -42,6 +43,8 @@ class Publisher:
         self._trials = {trial.key: trial for trial in trials}
         self._ledger: Path | None = None
         self._tags = TagsToMake()
+        self.trials_cpu_s = 0.0
+        """Seconds of a processor that the trials of the last round took, without waiting for the server."""
         self._client: Any = None
         self._claim: StudyClaim
         self._runs: StudyRuns
@@ -182,18 +185,26 @@ class Publisher:
             mlflow.exceptions.MlflowException, OSError: If the server is away; call again later.
             HomeBusy: If another process has taken the study over.
         """
+        self.trials_cpu_s = 0.0
         self._claim.renew()
         self._publish_ledger()
         self._tags.publish(self._runs)
-        states = record.trials()
-        for state in states:
-            trial = self._trials.get(state.key)
-            if trial is not None and (state.status != state.published or _has_new_epochs(state)):
-                # A round of thousands of trials takes longer than a claim lasts.
-                self._claim.renew()
-                self._trial_runs.publish(record, trial, state)
-        publish_curves(self._runs, self._trials, record, states)
+        self._publish_trials(record)
+        publish_curves(self._runs, self._trials, record)
         self._runs.announce()
+
+    def _publish_trials(self, record: Record) -> None:
+        began = time.thread_time()
+        try:
+            for state in record.unpublished():
+                trial = self._trials.get(state.key)
+                if trial is not None:
+                    # A round of thousands of trials takes longer than a claim lasts.
+                    self._claim.renew()
+                    self._trial_runs.publish(record, trial, state)
+        finally:
+            self._trial_runs.note(record)
+            self.trials_cpu_s = time.thread_time() - began
 
     def _publish_ledger(self) -> None:
         # Settled while it is written, it is written again.
@@ -211,7 +222,3 @@ def versions() -> dict[str, str]:
     """The versions that results may depend on."""
     packages = ("torch", "timm", "ray", "mlflow", "numpy")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
-
-
-def _has_new_epochs(state: TrialState) -> bool:
-    return state.status == "running" and state.last_epoch > state.published_epoch

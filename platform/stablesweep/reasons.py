@@ -4,13 +4,11 @@ import re
 from collections.abc import Iterator
 
 import ray
-from ray.train import ControllerError
 
 OUT_OF_MEMORY = "Ray killed its worker process because the node ran low on memory"
 WORKER_DIED = "its worker process died (killed, crashed, or out of memory)"
 NODE_DIED = "the node of its worker died"
 DRIVER_DIED = "the process that drove it died"
-CONTROLLER_DIED = "the process that watched over its workers died"
 LENGTH = 300
 
 
@@ -28,18 +26,6 @@ def reason_of(error: Exception) -> str:
     if any(isinstance(cause, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError) for cause in causes):
         return WORKER_DIED
     return _last_line(causes[0])
-
-
-def is_death_outside_training(error: Exception) -> bool:
-    """Whether Ray Train gave a pack up at the first death of a worker, without counting it against ``max_failures``.
-
-    It does so where the worker dies between its start and its first step: what it asks of the worker then fails in its
-    own code.
-
-    Args:
-        error: What ``fit`` of a trainer raised.
-    """
-    return isinstance(error, ControllerError) and reason_of(error) in {OUT_OF_MEMORY, WORKER_DIED, NODE_DIED}
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

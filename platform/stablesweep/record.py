@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.files import whole_file
-from stablesweep.errors import StablesweepError
+from stablesweep.errors import RecordUnavailable, StablesweepError
 from stablesweep.messages import FINAL, EpochDone, Message, SampleSkipped, TrialEnded, TrialStarted
 from trainables.text import printable
 
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS trials (
     key TEXT PRIMARY KEY, pack TEXT NOT NULL, started REAL NOT NULL, status TEXT NOT NULL,
     error REAL, best_error REAL, epochs_done INTEGER NOT NULL DEFAULT 0, seconds REAL, reason TEXT,
     run_id TEXT, published TEXT NOT NULL DEFAULT '', published_epoch INTEGER NOT NULL DEFAULT 0,
-    seal TEXT
+    seal TEXT, trained_in TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epochs (
     key TEXT NOT NULL, epoch INTEGER NOT NULL, train_loss REAL, error REAL, lr REAL, seconds REAL, more TEXT, seal TEXT,
@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS pack_sizes (arm TEXT PRIMARY KEY, asked TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS target (study_run TEXT NOT NULL);
 """
 SEALED = "key, status, error, best_error, epochs_done, seconds, reason"
-"""What the seal of a finished trial covers: SQLite itself does not notice a bit that flips inside a value."""
+"""What the seal of a finished trial covers: SQLite itself does not notice a bit that flips inside a value. Not ``trained_in``, which
+records of earlier versions do not have."""
 SEALED_EPOCH = "key, epoch, train_loss, error, lr, seconds, more"
 FOUND_EPOCHS = """
 SELECT (SELECT count(*) FROM epochs),
@@ -42,6 +43,13 @@ SELECT (SELECT count(*) FROM epochs),
            (SELECT (SELECT count(*) FROM epochs WHERE epochs.key = trials.key) AS found FROM trials))
 """
 """How many epochs there are, and how many of them are found by their trials: a row whose key has changed is not."""
+ENDED_PACKS = f"""
+SELECT pack, key FROM trials WHERE pack IN
+    (SELECT pack FROM trials GROUP BY pack
+     HAVING min(status IN {tuple(sorted(FINAL))})
+        AND count(*) != coalesce((SELECT curves.trials FROM curves WHERE curves.pack = trials.pack), 0))
+ORDER BY key
+"""
 MOVE_AWAY = "move it away to train its trials again"
 MAKE_USABLE = "make room on its disk, or make it and its folder readable and writable"
 OUTER_FAULTS = {
@@ -68,6 +76,8 @@ class TrialState:
     epochs_done: int
     seconds: float | None
     reason: str | None
+    trained_in: str | None
+    """``loop`` or ``fused``, once it has ended."""
     run_id: str | None
     """Its MLflow run, once there is one."""
     published: str
@@ -76,6 +86,18 @@ class TrialState:
     """The last epoch that MLflow has."""
     last_epoch: int
     """The last epoch that was reported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """What MLflow has of one trial."""
+
+    key: str
+    run_id: str
+    """Its run."""
+    status: str
+    epoch: int
+    """The last epoch that is there."""
 
 
 @contextlib.contextmanager
@@ -96,7 +118,8 @@ class Record:
     say) changes nothing. An object belongs to the thread that made it; several may share the file.
 
     Raises:
-        StablesweepError: If the file cannot be opened or is damaged.
+        RecordUnavailable: If the file cannot be opened, or another process holds it.
+        StablesweepError: If it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,18 +140,18 @@ class Record:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> StablesweepError:
-        way_out = MAKE_USABLE if _is_outer(error) else MOVE_AWAY
+        kind, way_out = StablesweepError, MOVE_AWAY
+        if _is_outer(error):
+            kind, way_out = RecordUnavailable, MAKE_USABLE
         if "locked" in str(error):
-            way_out = "end the process that holds it"
-        return StablesweepError(f"{self.path}: the record cannot be read ({error}); {way_out}.")
+            kind, way_out = RecordUnavailable, "end the process that holds it"
+        return kind(f"{self.path}: the record cannot be read ({error}); {way_out}.")
 
     def _add_new_columns(self) -> None:
         """A record of an earlier version lacks them."""
-        if "more" not in {row[1] for row in self._connection.execute("PRAGMA table_info(epochs)")}:
-            self._connection.execute("ALTER TABLE epochs ADD COLUMN more TEXT")
-        for table in ("trials", "epochs"):
-            if "seal" not in {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}:
-                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN seal TEXT")
+        for table, column in (("epochs", "more"), ("epochs", "seal"), ("trials", "seal"), ("trials", "trained_in")):
+            if column not in {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}:
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
 
     def _check(self) -> None:
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -183,10 +206,9 @@ class Record:
             case TrialEnded():
                 self._connection.execute(
                     "UPDATE trials SET status = ?1, error = ?2, best_error = ?3, epochs_done = ?4, seconds = ?5, reason = ?6, "
-                    "seal = seal(key, ?1, ?2, ?3, ?4, ?5, ?6) WHERE key = ?7 AND status = 'running'",
-                    (*self._result(message), message.key),
+                    "seal = seal(key, ?1, ?2, ?3, ?4, ?5, ?6), trained_in = ?7 WHERE key = ?8 AND status = 'running'",
+                    (*self._result(message), message.trained_in, message.key),
                 )
-
             case SampleSkipped():
                 self._connection.execute(
                     "INSERT OR IGNORE INTO skipped_samples VALUES (?)", (printable(message.problem),)
@@ -205,16 +227,22 @@ class Record:
 
     def trials(self) -> list[TrialState]:
         """Every trial that has started, sorted by key."""
+        return self._states("")
+
+    def unpublished(self) -> list[TrialState]:
+        """The trials of which MLflow lacks the status or, while they run, epochs; sorted by key."""
+        return self._states("WHERE status != published OR (status = 'running' AND last_epoch > published_epoch)")
+
+    def _states(self, condition: str) -> list[TrialState]:
         names = tuple(TrialState.__dataclass_fields__)
-        columns = ", ".join(f"trials.{name}" for name in names if name != "last_epoch")
-        query = (
-            f"SELECT {columns}, coalesce(max(epochs.epoch), 0) FROM trials "
-            "LEFT JOIN epochs USING (key) GROUP BY trials.key ORDER BY trials.key"
-        )
+        columns = ", ".join(name for name in names if name != "last_epoch")
+        # One look at the end of each trial's epochs: a join would read them all.
+        last = "(SELECT coalesce(max(epoch), 0) FROM epochs WHERE epochs.key = trials.key) AS last_epoch"
+        query = f"SELECT {columns}, {last} FROM trials {condition} ORDER BY key"
         return [TrialState(**dict(zip(names, row, strict=True))) for row in self._connection.execute(query)]
 
     def epochs(self, keys: Sequence[str]) -> list[EpochDone]:
-        """The epochs of some trials, sorted by key and epoch. Raises StablesweepError if one is damaged or the file is held."""
+        """The epochs of some trials, sorted by key and epoch. Raises as the record itself does when it is opened."""
         rows: list[EpochDone] = []
         query = (
             "SELECT epoch, train_loss, error, lr, seconds, more, seal IS NULL OR seal = seal(" + SEALED_EPOCH + ") "
@@ -250,15 +278,14 @@ class Record:
             "INSERT OR REPLACE INTO pack_sizes (arm, asked, size) VALUES (?, ?, ?)", (arm, asked, size)
         )
 
-    def set_run(self, key: str, run_id: str) -> None:
-        """Note the MLflow run of a trial."""
-        self._connection.execute("UPDATE trials SET run_id = ? WHERE key = ?", (run_id, key))
-
-    def set_published(self, key: str, status: str, epoch: int) -> None:
-        """Note what MLflow has of a trial."""
-        self._connection.execute(
-            "UPDATE trials SET published = ?, published_epoch = ? WHERE key = ?", (status, epoch, key)
-        )
+    def note_published(self, published: Iterable[Published]) -> None:
+        """Note what MLflow has of some trials."""
+        with self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.executemany(
+                "UPDATE trials SET run_id = ?, published = ?, published_epoch = ? WHERE key = ?",
+                [(one.run_id, one.status, one.epoch, one.key) for one in published],
+            )
 
     def pause(self) -> None:
         """Make ``running`` trials ``pending``: nothing trains them now, the next run takes them up."""
@@ -274,9 +301,12 @@ class Record:
         """Whether this is the run of the study in MLflow that the record was compared with last."""
         return [(study_run,)] == self._connection.execute("SELECT study_run FROM target").fetchall()
 
-    def curves_published(self) -> dict[str, int]:
-        """For each pack whose curves MLflow has: of how many trials."""
-        return dict(self._connection.execute("SELECT pack, trials FROM curves"))
+    def packs_without_curves(self) -> dict[str, list[str]]:
+        """The packs all of whose trials have ended and whose curves MLflow has not, or not of all: their trials' keys, sorted."""
+        packs: dict[str, list[str]] = {}
+        for pack, key in self._connection.execute(ENDED_PACKS):
+            packs.setdefault(pack, []).append(key)
+        return packs
 
     def set_curves_published(self, pack: str, trials: int) -> None:
         """Note that MLflow has the curves of so many trials of a pack."""

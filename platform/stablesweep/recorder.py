@@ -1,24 +1,32 @@
 """The recorder: takes messages from the mailbox, keeps them, shows them, and publishes them to MLflow."""
 
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dashboards.tracking.connection import quiet_mlflow
-from stablesweep.errors import StablesweepError, short
+from stablesweep.errors import RecordUnavailable, StablesweepError, short
 from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message, Remark
 from stablesweep.outage import Outage
 from stablesweep.publisher import Publisher
-from stablesweep.record import Record
+from stablesweep.record import Record, record_errors
 
 POLL_S = 0.3
 PUBLISH_EVERY_S = 10.0
+PUBLISH_SURELY_S = 60.0
+"""So long it rests at most between two rounds, however much there was to publish."""
+SHARE = 0.005
+"""Of this machine's processors, which publishing may take while there is no need to hurry: training may need them all."""
 PATIENCE_S = 60.0
 """So long the end of a run waits for a tracking server that is away."""
+RECORD_ERRORS = (sqlite3.OperationalError, RecordUnavailable)
+"""What is raised while our own file cannot be used; MLflow wraps what its database raises."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +91,14 @@ class Recorder:
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
-            work()
+            with record_errors(self._path):
+                work()
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread by finish()
             self._failure = self._failure or error
             # Nobody listens any more: what is trained from here on would be lost.
             self._stop.set()
+            with suppress(StablesweepError):
+                self._mailbox.stop()
 
     def _collect(self) -> None:
         record, told = Record(self._path), False
@@ -127,17 +138,31 @@ class Recorder:
             self.collecting_s += time.monotonic() - began
 
     def _publish(self) -> None:
-        record, outage = Record(self._path), Outage()
+        record, outage, rested = Record(self._path), Outage(), 0.0
         try:
             while not self._done.wait(PUBLISH_EVERY_S):
-                if outage.over():
-                    self.publishing_s += publish_once(self._publisher, record, outage)
+                if not outage.over():
+                    continue
+                if time.monotonic() < rested:
+                    # Nobody is to take the study over meanwhile.
+                    self._publisher.keep_claim()
+                    continue
+                self.publishing_s += publish_once(self._publisher, record, outage)
+                rested = time.monotonic() + rest_s(self._publisher.trials_cpu_s, os.cpu_count() or 1)
         finally:
             record.close()
 
 
+def rest_s(cpu_s: float, processors: int) -> float:
+    """Seconds to rest after a round of publishing that took so many seconds of one of so many processors.
+
+    Each trial that trains is written to in every round: fewer rounds say the same in fewer requests.
+    """
+    return min(cpu_s / (SHARE * processors), PUBLISH_SURELY_S)
+
+
 def publish_once(publisher: Publisher, record: Record, outage: Outage) -> float:
-    """Try to publish; returns the seconds it took. A server that is away is noted, not raised."""
+    """Try to publish; returns the seconds it took. A server that is away, or a record that is held, is noted, not raised."""
     from mlflow.exceptions import MlflowException
 
     began = time.monotonic()
@@ -145,17 +170,23 @@ def publish_once(publisher: Publisher, record: Record, outage: Outage) -> float:
         with quiet_mlflow():
             publisher.publish(record)
         outage.succeeded()
-    except (MlflowException, OSError, sqlite3.OperationalError) as error:
+    except RECORD_ERRORS as error:
+        # No reason to leave the server alone for long.
+        logger.info("%s cannot be read or written now: %s", record.path, error)
+    except (MlflowException, OSError) as error:
         logger.info("the tracking server did not answer: %s", error)
         outage.failed()
     return time.monotonic() - began
 
 
 def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIENCE_S) -> str | None:
-    """Publish everything, waiting for a server that is away.
+    """Publish everything, waiting for a server that is away, or for whoever holds the record.
 
     Returns:
         None if MLflow has everything; after ``patience_s`` seconds without success, what the last attempt said.
+
+    Raises:
+        sqlite3.OperationalError, RecordUnavailable: If it is the record that cannot be read or written for so long.
     """
     from mlflow.exceptions import MlflowException
 
@@ -165,8 +196,12 @@ def publish_all(publisher: Publisher, record: Record, patience_s: float = PATIEN
             with quiet_mlflow():
                 publisher.publish(record)
             return None
-        except (MlflowException, OSError, sqlite3.OperationalError) as error:
+        except RECORD_ERRORS as error:
+            logger.info("%s cannot be read or written now: %s", record.path, error)
+            if time.monotonic() > give_up:
+                raise
+        except (MlflowException, OSError) as error:
             logger.info("the tracking server did not answer: %s", error)
             if time.monotonic() > give_up:
                 return short(error, 300)
-            time.sleep(2)
+        time.sleep(2)

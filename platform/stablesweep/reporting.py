@@ -2,18 +2,22 @@
 
 import logging
 import math
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboards import tags
-from dashboards.report.page import render_report
+from dashboards.report.figures import shown_figures
+from dashboards.report.page import render_page
 from dashboards.summary import StudySummary, summarize
 from dashboards.tracking.study import StudyRecord, search_runs
-from stablesweep.arm_results import ARM_METRICS, arm_results, study_metrics
+from stablesweep.arm_results import ARM_METRICS, ArmResult, arm_results, study_metrics
 from stablesweep.errors import short
 from stablesweep.files import write_text
 from stablesweep.home import Home
@@ -24,6 +28,7 @@ from stablesweep.outage import server_errors
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from plotly.graph_objects import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -68,28 +73,48 @@ def make_report(
     began = time.monotonic()
     record = home.studies().read([name, *more], where)
     summary = summarize(record)
+    figures = shown_figures(record, summary, published)
     selected = bool(more or where)
     target = path or home.study(name).path / ("selection.html" if selected else tags.REPORT_ARTIFACT)
-    write_text(target, render_report(record, published=published))
-    if not selected and not record.source:
-        _log(record, summary, target)
+    if selected or record.source:
+        write_text(target, render_page(record, summary, figures))
+    else:
+        # MLflow gets the figures without the paper's.
+        own = shown_figures(record, summary) if published else figures
+        with _pictures({shown.name: shown.figure for shown in own}) as pictures:
+            write_text(target, render_page(record, summary, figures))
+            _publish(record, summary, target, pictures)
     return Report(path=target, summary=summary, seconds=time.monotonic() - began)
 
 
-def _log(record: StudyRecord, summary: StudySummary, report: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder)
-        (files / tags.REPORT_ARTIFACT).write_bytes(report.read_bytes())
-        figures = _draw(record, summary, files / tags.FIGURES_FOLDER)
-        _publish(record, summary, files, figures=figures)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pictures:
+    """The study's figures as files, which another thread draws."""
+
+    files: Path
+    """The folder with their folder, which is as the artifacts are."""
+    drawn: "Future[bool]"
+    """Whether all are there, once they are."""
 
 
-def _draw(record: StudyRecord, summary: StudySummary, folder: Path) -> bool:
+@contextmanager
+def _pictures(figures: "Mapping[str, Figure]") -> Iterator[_Pictures]:
+    """Drawn while the block runs: the browser takes seconds. Their folder is gone afterwards."""
+    from dashboards.tracking.connection import quiet_mlflow
+
+    # The browser is started with a copy of the environment, which must not lose a name meanwhile: so no part of the block
+    # makes MLflow quiet by itself.
+    with quiet_mlflow(), tempfile.TemporaryDirectory() as files, ThreadPoolExecutor(max_workers=1) as pool:
+        drawn = pool.submit(_draw, figures, Path(files) / tags.FIGURES_FOLDER)
+        yield _Pictures(files=Path(files), drawn=drawn)
+
+
+def _draw(figures: "Mapping[str, Figure]", folder: Path) -> bool:
     """Make the pictures; False where there is no browser that draws them."""
-    from dashboards.figures.export import NoBrowser, write_figures
+    from dashboards.figures.export import NoBrowser, write_pictures
 
     try:
-        write_figures(record, folder, formats=("png",), summary=summary)
+        write_pictures(figures, folder, formats=("png",))
     except NoBrowser as error:
         logger.info("no figures: %s", error)
         return False
@@ -101,37 +126,44 @@ def _draw(record: StudyRecord, summary: StudySummary, folder: Path) -> bool:
     return True
 
 
-def _publish(record: StudyRecord, summary: StudySummary, files: Path, *, figures: bool) -> None:
+def _publish(record: StudyRecord, summary: StudySummary, report: Path, pictures: _Pictures) -> None:
     from mlflow import MlflowClient
 
-    from dashboards.tracking.connection import quiet_mlflow
-
-    with server_errors(record.tracking_uri), quiet_mlflow():
+    shutil.copyfile(report, pictures.files / tags.REPORT_ARTIFACT)
+    results = arm_results(record.trials)
+    with server_errors(record.tracking_uri):
         client = MlflowClient(record.tracking_uri)
-        client.log_artifacts(record.study_run_id, str(files))
-        results = arm_results(record.trials)
+        _log_arms(client, record, results)
         study_run = client.get_run(record.study_run_id)
         _log_metrics(client, study_run, study_metrics(record.trials))
+        # What needs the pictures comes last.
+        figures = pictures.drawn.result()
+        client.log_artifacts(record.study_run_id, str(pictures.files))
         experiment_note = client.get_experiment(record.experiment_id).tags.get(tags.NOTE, "")
-        text = _described(experiment_note, record, summary, figures=figures)
+        text = _described(experiment_note, record, summary, results, figures=figures)
         if text != experiment_note:
             client.set_experiment_tag(record.experiment_id, tags.NOTE, text)
-        text = _described(study_run.data.tags.get(tags.NOTE, ""), record, summary, figures=figures)
+        text = _described(study_run.data.tags.get(tags.NOTE, ""), record, summary, results, figures=figures)
         _note(client, study_run, text)
-        runs = {
-            (run.data.tags[tags.PHASE], run.data.tags[tags.ARM]): run
-            for run in search_runs(client, [record.experiment_id], "arm")
-        }
-        for result in results:
-            run = runs.get((result.phase, result.arm))
-            if run is not None:
-                _log_metrics(client, run, result.metrics)
-                _note(client, run, with_part(run.data.tags.get(tags.NOTE, ""), arm_note(result), MARKER))
 
 
-def _described(before: str, record: StudyRecord, summary: StudySummary, *, figures: bool) -> str:
+def _log_arms(client: "MlflowClient", record: StudyRecord, results: Sequence[ArmResult]) -> None:
+    runs = {
+        (run.data.tags[tags.PHASE], run.data.tags[tags.ARM]): run
+        for run in search_runs(client, [record.experiment_id], "arm")
+    }
+    for result in results:
+        run = runs.get((result.phase, result.arm))
+        if run is not None:
+            _log_metrics(client, run, result.metrics)
+            _note(client, run, with_part(run.data.tags.get(tags.NOTE, ""), arm_note(result), MARKER))
+
+
+def _described(
+    before: str, record: StudyRecord, summary: StudySummary, results: Sequence[ArmResult], *, figures: bool
+) -> str:
     room = MAX_LENGTH - len(with_part(before, "", MARKER))
-    part = study_note(record, summary, arm_results(record.trials), figures=figures, room=room)
+    part = study_note(record, summary, results, figures=figures, room=room)
     return with_part(before, part, MARKER) if part else before
 
 

@@ -1,6 +1,5 @@
 """Running a study from its ledger to its report, or continuing it."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from rich.console import Console
 from dashboards import tags
 from stablesweep.arm_costs import ImageSizes, cost_tags
 from stablesweep.checkpoints import CheckpointStore, in_storage, open_storage, packs_in, study_storage
+from stablesweep.early_session import EarlySession, wants_ray
 from stablesweep.errors import StablesweepError
 from stablesweep.files import write_text
 from stablesweep.hardware import cluster_hardware
@@ -22,11 +22,12 @@ from stablesweep.nodes import check_nodes
 from stablesweep.preflight import check_data
 from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher
-from stablesweep.ray_session import Capacity, prepare_environment, ray_session
+from stablesweep.ray_session import Capacity
 from stablesweep.record import Record, record_errors
 from stablesweep.run_tags import RunTags
 from stablesweep.running_study import RunningStudy
 from stablesweep.stopping import stop_on_signal
+from stablesweep.stopwatch import Stopwatch
 from stablesweep.study import Study
 from stablesweep.trials import Trial
 
@@ -61,27 +62,6 @@ class Place:
     storage: str
     """The study's folder for checkpoints: a path or a URI."""
     wait_for_nodes: bool
-
-
-class Stopwatch:
-    """Seconds by activity."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def time(self, activity: str) -> Iterator[None]:
-        """Add the time of the block to an activity."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[activity] = self.seconds.get(activity, 0.0) + time.monotonic() - began
-
-    def total(self) -> float:
-        """Seconds since this object was made."""
-        return time.monotonic() - self._began
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,51 +110,61 @@ def run_study(
     place = Place(storage=study_storage(folder, storage), wait_for_nodes=wait_for_nodes)
     # Before anything is made or loaded: a place that cannot be is a slip of the pen.
     open_storage(place.storage)
-    data = check_data(study, source or f"study {study.name}")
-    sizes = None if data is None else ImageSizes.of(data)
-    # It may be large, and the workers load it anew.
-    del data
-    with locked(folder):
-        ledger = Ledger.opened(folder.ledger, study)
-        write_text(folder.study_file, yaml.safe_dump(study.to_config(), sort_keys=False, allow_unicode=True))
-        record = Record(folder.record)
-        try:
-            with record_errors(folder.record):
-                record.pause()
-                if retry_lost:
-                    record.reopen_lost()
+    # Ray starts while the data is loaded and MLflow connects.
+    with EarlySession() as ray:
+        if wants_ray(study, home, retry_lost=retry_lost):
+            _begin(ray, watch)
+        data = check_data(study, source or f"study {study.name}")
+        sizes = None if data is None else ImageSizes.of(data)
+        # It may be large, and the workers load it anew.
+        del data
+        with locked(folder), _opened(folder, study, retry_lost) as (ledger, record):
             session = _Session(
                 study=study, folder=folder, ledger=ledger, record=record, place=place, watch=watch, console=console
             )
-            return _run(session, home, sizes)
-        finally:
-            record.close()
+            return _run(session, home, sizes, ray)
 
 
-def _run(session: _Session, home: Home, sizes: ImageSizes | None) -> RunOutcome:
-    publisher = Publisher(home.tracking_uri, home.artifact_root, session.study, session.ledger.trials)
+@contextmanager
+def _opened(folder: StudyFolder, study: Study, retry_lost: bool) -> Iterator[tuple[Ledger, Record]]:
+    """The ledger and the record, as a run begins with them; the record is closed afterwards."""
+    ledger = Ledger.opened(folder.ledger, study)
+    write_text(folder.study_file, yaml.safe_dump(study.to_config(), sort_keys=False, allow_unicode=True))
+    with closing(Record(folder.record)) as record:
+        with record_errors(folder.record):
+            record.pause()
+            if retry_lost:
+                record.reopen_lost()
+        yield ledger, record
+
+
+def _run(session: _Session, home: Home, sizes: ImageSizes | None, ray: EarlySession) -> RunOutcome:
+    study, trials = session.study, session.ledger.trials
+    with record_errors(session.folder.record):
+        before = {state.key for state in session.record.trials() if state.status in FINAL}
+    left = [trial for trial in trials if trial.key not in before]
+    if left:
+        _begin(ray, session.watch)
+    publisher = Publisher(home.tracking_uri, home.artifact_root, study, trials)
     with session.watch.time("recording"):
         publisher.connect(session.record)
     # Also after an error: a claim that is left behind holds up other machines for minutes.
     with closing(publisher):
-        return _run_connected(session, publisher, sizes)
+        with session.watch.time("recording"):
+            publisher.begin([session.folder.ledger, session.folder.study_file], training=bool(left))
+        if left:
+            # Counted beside the training, so that it does not start later.
+            publisher.tag_later(lambda: cost_tags(study, sizes))
+            _announce(session, left)
+            _train(session, publisher, ray)
+        else:
+            session.say(f"Nothing to train: all {len(trials)} trials of {study.name} are finished.")
+        return _close(session, publisher, before, bool(left))
 
 
-def _run_connected(session: _Session, publisher: Publisher, sizes: ImageSizes | None) -> RunOutcome:
-    study, folder, trials = session.study, session.folder, session.ledger.trials
-    with record_errors(folder.record):
-        before = {state.key for state in session.record.trials() if state.status in FINAL}
-    left = [trial for trial in trials if trial.key not in before]
-    with session.watch.time("recording"):
-        publisher.begin([folder.ledger, folder.study_file], training=bool(left))
-    if left:
-        # Counted beside the training, so that it does not start later.
-        publisher.tag_later(lambda: cost_tags(study, sizes))
-        _announce(session, left)
-        _train(session, publisher)
-    else:
-        session.say(f"Nothing to train: all {len(trials)} trials of {study.name} are finished.")
-    return _close(session, publisher, before, bool(left))
+def _begin(ray: EarlySession, watch: Stopwatch) -> None:
+    with watch.time("importing Ray"):
+        ray.begin()
 
 
 def _announce(session: _Session, left: Sequence[Trial]) -> None:
@@ -187,18 +177,16 @@ def _announce(session: _Session, left: Sequence[Trial]) -> None:
     session.say(f"Training {len(left)} trials{later}. Ctrl-C stops cleanly; run again to continue.")
 
 
-def _train(session: _Session, publisher: Publisher) -> None:
+def _train(session: _Session, publisher: Publisher, ray: EarlySession) -> None:
     study, folder, record, place = session.study, session.folder, session.record, session.place
     watch = session.watch
-    prepare_environment()
     with watch.time("importing Ray"):
         from stablesweep.driver import train_packs
         from stablesweep.mailbox import Mailbox
         from stablesweep.recorder import Recorder
     state = RunningStudy(study, folder, session.ledger, record, publisher, session.say)
     progress = state.progress
-    # The signals last: Ray sets a handler of its own for SIGTERM when it starts.
-    with shown(study.name, progress, session.console), _timed_session(watch), stop_on_signal(progress.stop):
+    with shown(study.name, progress, session.console), _started(ray, watch), stop_on_signal(progress.stop):
         capacity = Capacity(study.pack, wait=place.wait_for_nodes)
         check_nodes(study, place.storage)
         # Starting may take minutes, and a claim lasts no longer.
@@ -207,7 +195,9 @@ def _train(session: _Session, publisher: Publisher) -> None:
         publisher.tag_later(lambda: RunTags(study={tags.HARDWARE: hardware} if hardware else {}))
         mailbox = Mailbox()
         recorder = Recorder(folder.record, publisher, mailbox, progress.stop, state.take)
-        source = JobSource(study, state.schedule(), state.outcomes, recorder.flush, place.storage)
+        stored = list(packs_in(place.storage))
+        schedule = state.schedule([seal for _, seal in stored])
+        source = JobSource(study, schedule, state.outcomes, recorder.flush, place.storage, stored)
         recorder.start()
         try:
             pack_seconds = train_packs(
@@ -235,16 +225,15 @@ def _train(session: _Session, publisher: Publisher) -> None:
 
 
 @contextmanager
-def _timed_session(watch: Stopwatch) -> Iterator[None]:
-    """A Ray session; its start and its stop are timed, what happens in it is not."""
-    session = ray_session()
+def _started(ray: EarlySession, watch: Stopwatch) -> Iterator[None]:
+    """The session once it has started, ended afterwards; what there was to wait for is timed."""
     with watch.time("Ray start"):
-        session.__enter__()
+        ray.wait()
     try:
         yield
     finally:
         with watch.time("Ray stop"):
-            session.__exit__(None, None, None)
+            ray.end()
 
 
 def _remove_checkpoints(storage: str, finished: set[str]) -> None:

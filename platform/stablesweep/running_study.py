@@ -1,9 +1,11 @@
 """What a study does, while it runs, with what it learns: keep it, show it, and let it decide what comes next."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from stablesweep.centres import Setting
+from stablesweep.checkpoints import Seal
 from stablesweep.home import StudyFolder
 from stablesweep.ledger import Ledger
 from stablesweep.messages import Message, Remark, TrialEnded
@@ -43,8 +45,8 @@ class RunningStudy:
         self.progress = Progress(ledger.trials, record.trials())
         self.outcomes = Outcomes.of(record)
 
-    def schedule(self) -> Schedule:
-        """What comes next."""
+    def schedule(self, stored: Sequence[Seal]) -> Schedule:
+        """What comes next; for ``stored`` see there."""
         return Schedule(
             self._study,
             self._ledger.trials,
@@ -54,6 +56,7 @@ class RunningStudy:
             give_up=self._give_up,
             at_most=self._record.pack_sizes(self._study.pack.room),
             remember=self._remember,
+            stored=stored,
         )
 
     def take(self, messages: Sequence[Message]) -> None:
@@ -86,7 +89,9 @@ class RunningStudy:
     def _note(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            self._say(f"Note: {text}")
+            # Where the output goes to a file on a full disk, the study goes on.
+            with suppress(OSError):
+                self._say(f"Note: {text}")
 
     def _with_seconds(self, message: Message) -> Message:
         """The end of a trial that could not say itself how long it took, with what the record has of it."""

@@ -8,9 +8,10 @@ from dataclasses import replace
 from dashboards.selection import SEARCH
 from search_spaces import SpaceError
 from stablesweep.centres import Setting
+from stablesweep.checkpoints import Seal
 from stablesweep.messages import Message, TrialEnded, TrialStarted
 from stablesweep.outcomes import Outcomes
-from stablesweep.packs import TrialPack, make_packs, pack_name, split
+from stablesweep.packs import TrialPack, along_checkpoints, compared, make_packs, pack_name, split, spread
 from stablesweep.search import ArmSearch
 from stablesweep.settling import settle
 from stablesweep.sources import group_name
@@ -31,6 +32,7 @@ class Schedule:
         give_up: Called with messages about trials that are lost: makes that durable.
         at_most: By arm, how many trials a pack may have, where memory has shown that they do not all fit.
         remember: Called with an arm and the new number of trials that its packs may have: makes that durable.
+        stored: The seal of each pack's newest checkpoint.
     """
 
     def __init__(
@@ -44,28 +46,50 @@ class Schedule:
         give_up: Callable[[Sequence[Message]], None],
         at_most: Mapping[str, int] | None = None,
         remember: Callable[[str, int], None] = lambda _arm, _size: None,
+        stored: Sequence[Seal] = (),
     ) -> None:
         self._study, self._outcomes, self._settings = study, outcomes, dict(settings)
         self._keep, self._give_up, self._remember = keep, give_up, remember
         self._at_most = dict(at_most or {})
+        self._seals: dict[str, list[Seal]] = {}
+        for seal in stored:
+            for key in seal.keys:
+                self._seals.setdefault(key, []).append(seal)
         self._trials = {trial.key: trial for trial in trials}
         self._searches = {arm.name: ArmSearch(study, arm) for arm in study.arms} if study.phases.search else {}
         self._handed_out: set[str] = set()
         self._names: set[str] = set()
         self._begun: set[str] = set()
+        self._parts: set[str] = set()
         self._queue: list[TrialPack] = []
         self._enqueue()
 
-    def next(self) -> TrialPack | None:
-        """The next pack; None while none is ready, and for good once :meth:`done`."""
+    def next(self, slots: int = 1) -> TrialPack | None:
+        """The next pack; None while none is ready, and for good once :meth:`done`.
+
+        Args:
+            slots: How many workers wait for a pack, now or soon. If there are fewer packs, this one is divided, once.
+        """
         self._advance()
         if not self._queue:
             return None
         # A search keeps all that follows it waiting.
         chosen = next((pack for pack in self._queue if pack.first.phase == SEARCH), self._queue[0])
-        self._queue.remove(chosen)
+        at = self._queue.index(chosen)
+        chosen, *rest = self._spread(chosen, slots)
+        self._queue[at : at + 1] = rest
         self._begun.add(chosen.name)
         return chosen
+
+    def _spread(self, pack: TrialPack, slots: int) -> list[TrialPack]:
+        if pack.name in self._parts or not self._study.pack.spread or compared(pack, self._study):
+            return [pack]
+        parts = spread(pack, len(self._queue), slots)
+        if len(parts) == 1:
+            return [pack]
+        parts = [replace(part, name=self._new_name(part.name)) for part in parts]
+        self._parts |= {part.name for part in parts}
+        return parts
 
     def done(self) -> bool:
         """Whether no pack is left, and no result can make one ready."""
@@ -177,7 +201,9 @@ class Schedule:
         size = self._study.pack.size
         for pack in make_packs(settled, size, without, share_batches=share, at_most=self._at_most):
             self._handed_out |= {trial.key for trial in pack.trials}
-            self._queue.append(replace(pack, name=self._new_name(pack.name)))
+            seals = {seal for trial in pack.trials for seal in self._seals.get(trial.key, ())}
+            parts = [pack] if compared(pack, self._study) else along_checkpoints(pack, seals)
+            self._queue.extend(replace(part, name=self._new_name(part.name)) for part in parts)
 
     def _new_name(self, name: str) -> str:
         """``name``, or where a pack of that name was handed out before its last trials were settled, one like it."""

@@ -27,6 +27,7 @@ from stablesweep.phases import Phases
 from stablesweep.strict import Strict, WithOptions
 from trainables.recipes.recipe import Recipe
 from trainables.registry import model_names, require_dataset, require_model, require_trainable
+from trainables.training.records import PackMode
 
 MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,79}$"
 PAPER_EPOCHS = {PEAK: 400}
@@ -62,10 +63,15 @@ class TrainableDefinition(WithOptions):
 
 
 class Pack(Strict):
-    """How trials are grouped and what each group may use. Only ``workers`` changes results (in their last digits)."""
+    """How trials are grouped and what each group may use. Only ``mode`` and ``workers`` change results (in their last digits)."""
 
     size: int = Field(default=24, ge=1, le=10_000)
     """At most so many trials of one arm train in lockstep in one worker."""
+    spread: bool = True
+    """Whether the last packs are made smaller where workers would have nothing to train otherwise."""
+    mode: PackMode = "auto"
+    """How they train: ``loop``, one after the other on each batch; ``fused``, all at once, where their model can be; ``auto``, the
+    loop on a CPU and the faster of both on a GPU. Fused, a result is equal to the loop's but for rounding errors."""
     cpus: float = Field(default=1, gt=0)
     """CPUs that Ray reserves for each worker of a pack; training uses one thread, so that results do not depend on it."""
     gpus: float = Field(default=0, ge=0)
@@ -90,7 +96,7 @@ class Pack(Strict):
     @property
     def room(self) -> str:
         """What decides how many trials fit into memory together, as a text to compare."""
-        return f"{self.size} trials, {self.cpus:g} CPUs, {self.gpus:g} GPUs, {self.workers} workers"
+        return f"{self.size} trials, {self.cpus:g} CPUs, {self.gpus:g} GPUs, {self.workers} workers, {self.mode}"
 
     @property
     def decoders(self) -> int:
@@ -355,7 +361,7 @@ class Study(Strict):
         """A digest of what all trials share and what changes their results: seed, dataset, recipe, workers of a pack.
 
         Arms, draws and epochs stand in the ledger, row by row, and models beside it, so they are not part of it; the other
-        settings of packs change no result.
+        settings of packs change no result, but for ``mode``, which changes last digits.
         """
         shared: dict[str, Any] = {
             "seed": self.seed,

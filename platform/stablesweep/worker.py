@@ -1,10 +1,12 @@
-"""What runs on a Ray Train worker: one pack, trained in lockstep, reported as it goes."""
+"""What runs on a Ray Train worker: packs, one after another, trained in lockstep and reported as they go."""
 
+import gc
+import itertools
 import logging
 import math
 import time
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import ray
 import ray.train
@@ -14,10 +16,11 @@ from stablesweep.checkpoints import CheckpointStore, in_storage, shown
 from stablesweep.errors import StablesweepError
 from stablesweep.imports import install_modules
 from stablesweep.job import PackJob
-from stablesweep.mailbox import ANSWER_WITHIN_S, MailboxGone, Outbox
 from stablesweep.messages import EpochDone, Message, PackTimed, Remark, SampleSkipped, TrialEnded, TrialStarted
+from stablesweep.outbox import ANSWER_WITHIN_S, MailboxGone, Outbox
+from stablesweep.pack_start import AnyPack, build, device, restored
+from stablesweep.process_state import left_as_found
 from trainables import (
-    CustomPack,
     Dataset,
     LockstepPack,
     MemberEpoch,
@@ -28,7 +31,7 @@ from trainables import (
     load_dataset,
 )
 from trainables.text import one_line
-from trainables.training.failures import is_out_of_memory, is_the_processes
+from trainables.training.failures import is_out_of_memory
 from trainables.training.pruning import to_prune
 
 THREADS = 1
@@ -36,45 +39,64 @@ THREADS = 1
 ASK_EVERY_S = 1.0
 """Within an epoch, so often the driver is asked whether to stop."""
 
+IDLE_S = 10.0
+"""A crew that gets no pack for so long gives its CPUs and GPUs back."""
+
 logger = logging.getLogger(__name__)
+_last_dataset: tuple[str, dict[str, Any], Dataset] | None = None
 
-AnyPack: TypeAlias = LockstepPack | CustomPack
 
-
-def train_pack(config: dict[str, Any]) -> None:
-    """Train a pack to its end, or until the driver asks to stop; each of the pack's workers calls this.
+def train_for_crew(config: dict[str, Any]) -> None:
+    """Train packs until none comes for a while, each to its end or until the driver asks to stop; each worker of a crew calls this.
 
     Args:
-        config: ``job``, a :class:`PackJob`, and ``mailbox``, the actor of :class:`stablesweep.mailbox.Mailbox`.
+        config: ``crew``, whose packs, and ``mailbox``, the actor of :class:`stablesweep.mailbox.Mailbox`.
     """
+    context, chosen, crew = ray.train.get_context(), torch.device(device()), config["crew"]
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    ranks = Ranks(context.get_world_rank(), context.get_world_size())
     try:
-        _train_pack(config["job"], config["mailbox"])
+        for number in itertools.count():
+            outbox = Outbox(config["mailbox"], silent=ranks.rank > 0)
+            job = outbox.next_job(crew, number, IDLE_S)
+            if job is None:
+                return
+            outbox.note_start(crew, job.name, ray.get_runtime_context().get_node_id())
+            install_modules(job.modules)
+            install(job.entries)
+            with left_as_found():
+                _train_pack(job, outbox, ranks, alone=number == 0)
+            outbox.flush()
+            _free_memory()
+            outbox.note_end(crew, job.name)
     except MailboxGone:
         # The run has ended or will: the next one goes on from the last checkpoint.
-        logger.warning("%s: nobody takes in results any more; training ends here.", config["job"].name)
-        if ray.train.get_context().get_world_size() > 1:
+        logger.warning("nobody takes in results any more; training ends here.")
+        if ranks.world > 1:
             # The others wait for this one until Ray Train ends them all.
             raise
 
 
-def _train_pack(job: PackJob, mailbox: Any) -> None:
-    context, device = ray.train.get_context(), torch.device(_device())
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    ranks = Ranks(context.get_world_rank(), context.get_world_size())
-    outbox = Outbox(mailbox, silent=ranks.rank > 0)
-    outbox.note_start(job.name, ray.get_runtime_context().get_node_id())
-    outbox.send([])
+def _free_memory() -> None:
+    """Nothing of a pack stays for the next one to do without."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _train_pack(job: PackJob, outbox: Outbox, ranks: Ranks, *, alone: bool) -> None:
+    """Train one pack; ``alone`` if this process has trained no other."""
     torch.set_num_threads(THREADS)
-    install_modules(job.modules)
-    install(job.entries)
+    outbox.send([])
     job = _without_failed(job, ranks, outbox)
     if ranks.first(outbox.flush()) or not job.members or ranks.first(outbox.too_large(job.name)):
         return
     try:
         _train_members(job, ranks, outbox)
     except Exception as error:
-        if not is_out_of_memory(error):
+        # What an earlier pack has left may take the room: this one is tried once more in a new process.
+        if not is_out_of_memory(error) or not alone:
             raise
         outbox.tell_too_large(job.name, one_line(error))
         if ranks.world > 1:
@@ -84,9 +106,9 @@ def _train_pack(job: PackJob, mailbox: Any) -> None:
 
 def _train_members(job: PackJob, ranks: Ranks, outbox: Outbox) -> None:
     # Data that cannot be read may be readable on another machine: that is no fault of the trials.
-    data = None if job.trainable is not None else load_dataset(job.dataset, **job.dataset_options)
+    data = None if job.trainable is not None else _dataset(job.dataset, job.dataset_options)
     try:
-        pack = _restored(job, ranks, data, outbox) or _build(job, ranks, data)
+        pack = restored(job, ranks, data, outbox) or build(job, ranks, data)
     except ValueError as error:
         # Every worker finds the same, and would again: these trials cannot be trained, whatever is tried.
         ends = [TrialEnded(key=member.key, status="failed", reason=one_line(error)) for member in job.members]
@@ -97,93 +119,29 @@ def _train_members(job: PackJob, ranks: Ranks, outbox: Outbox) -> None:
     try:
         _train(job, pack, outbox, ranks)
     except MemberFailedAlone as error:
-        # Ray Train now starts the pack again, without this member.
+        # The pack is started again, without this member.
         epochs = next(result.epochs_done for result in pack.results() if result.key == error.key)
         outbox.tell(TrialEnded(key=error.key, status="failed", epochs_done=epochs, reason=error.reason))
         raise
     outbox.flush()
 
 
+def _dataset(name: str, options: dict[str, Any]) -> Dataset:
+    """The dataset, read once for all packs of this process."""
+    global _last_dataset
+    if _last_dataset is None or _last_dataset[:2] != (name, options):
+        _last_dataset = None
+        _last_dataset = (name, options, load_dataset(name, **options))
+    return _last_dataset[2]
+
+
 def _without_failed(job: PackJob, ranks: Ranks, outbox: Outbox) -> PackJob:
     """The job without the members that failed in this session: what made this worker start again may have been one."""
-    failed = ranks.gather(outbox.failed())[0]
+    failed = ranks.gather(outbox.failed([member.key for member in job.members]))[0]
     members = tuple(member for member in job.members if member.key not in failed)
     # Pruning goes on to compare with those that are left out.
     curves = [tuple(failed[member.key]) for member in job.members if member.key in failed]
     return replace(job, members=members, earlier=(*job.earlier, *curves))
-
-
-def _build(job: PackJob, ranks: Ranks, data: Dataset | None) -> AnyPack:
-    if job.trainable is not None or data is None:
-        return CustomPack(
-            job.members,
-            trainable=job.trainable or "",
-            model=job.model,
-            optimizer=job.optimizer,
-            options=job.trainable_options,
-            epochs=job.epochs,
-            study_seed=job.study_seed,
-            device=_device(),
-        )
-    return LockstepPack(
-        job.members,
-        model=job.model,
-        model_options=job.model_options,
-        optimizer=job.optimizer,
-        data=data,
-        recipe=job.recipe,
-        epochs=job.epochs,
-        study_seed=job.study_seed,
-        device=_device(),
-        ranks=ranks,
-        decode_workers=job.decode_workers,
-    )
-
-
-def _device() -> str:
-    import ray.train.torch
-
-    return str(ray.train.torch.get_device())
-
-
-def _restored(job: PackJob, ranks: Ranks, data: Dataset | None, outbox: Outbox) -> AnyPack | None:
-    """The pack as its newest usable checkpoint has it; every worker takes the same one."""
-    for name in (job.name, *job.earlier_packs):
-        folder = in_storage(job.storage, name)
-        for checkpoint in ranks.gather(_names(folder, outbox))[0]:
-            pack, problem = _loaded(job, ranks, data, folder, checkpoint)
-            problems = [found for found in ranks.gather(problem) if found]
-            if not problems:
-                return pack
-            # Results do not depend on the checkpoint, only the time does: a bad one costs its epochs and no more.
-            outbox.send([Remark(text=f"{problems[0]}; the pack goes on from an earlier checkpoint, or starts over.")])
-    return None
-
-
-def _names(folder: str, outbox: Outbox) -> list[str]:
-    try:
-        return CheckpointStore(folder).names()
-    except (OSError, StablesweepError) as error:
-        outbox.send(
-            [Remark(text=f"{shown(folder)}: checkpoints cannot be read ({one_line(error)}); the pack starts over.")]
-        )
-        return []
-
-
-def _loaded(
-    job: PackJob, ranks: Ranks, data: Dataset | None, folder: str, checkpoint: str
-) -> tuple[AnyPack | None, str | None]:
-    """The pack with the state of a checkpoint, or why it cannot be used."""
-    try:
-        read = CheckpointStore(folder).read
-        state = read(checkpoint, lambda file: torch.load(file, map_location="cpu", weights_only=True))
-        pack = _build(job, ranks, data)
-        pack.load_state_dict(state)
-    except Exception as error:  # whatever a state of another version makes torch raise
-        if is_the_processes(error):
-            raise
-        return None, f"{shown(folder)}: the checkpoint {checkpoint} cannot be used ({one_line(error)})"
-    return pack, None
 
 
 def _starts(job: PackJob) -> list[Message]:
@@ -196,13 +154,14 @@ def _first_messages(job: PackJob, pack: AnyPack) -> list[Message]:
     messages = _starts(job)
     for result in pack.results():
         messages.extend(_epoch_message(job, epoch) for epoch in result.history)
-        messages.extend(_end_messages(result))
+        messages.extend(_end_messages(result, pack))
     return messages
 
 
 def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
     clock = _Clock(outbox, job.checkpoint_every_s)
     checkpoints = 0.0
+    noted = False
     while not pack.finished:
         before = (pack.train_seconds, pack.eval_seconds)
         live = {result.key for result in pack.results() if result.status == "running"}
@@ -211,17 +170,26 @@ def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
             _prune(job, pack)
         messages: list[Message] = [_epoch_message(job, epoch) for epoch in epochs]
         for result in pack.results():
-            messages.extend(_end_messages(result) if result.key in live else [])
+            messages.extend(_end_messages(result, pack) if result.key in live else [])
         training, evaluation = pack.train_seconds - before[0], pack.eval_seconds - before[1]
         messages.extend(SampleSkipped(problem=problem) for problem in sorted(pack.take_problems()))
         messages.append(PackTimed(pack=job.name, training=training, evaluation=evaluation, checkpoints=checkpoints))
         outbox.send(messages)
+        noted = noted or _note_way(job, pack, outbox)
         checkpoints, stop = 0.0, ranks.first(clock.stop_requested(ANSWER_WITHIN_S))
         if not pack.finished and ranks.first(stop or clock.checkpoint_due(within_an_epoch=False)):
             checkpoints = _save(job, pack, ranks, outbox)
             clock.saved()
         if stop:
             return
+
+
+def _note_way(job: PackJob, pack: AnyPack, outbox: Outbox) -> bool:
+    """Whether there was something to say of a pack that was to be fused and is not."""
+    if job.mode != "fused" or not isinstance(pack, LockstepPack) or pack.note is None:
+        return False
+    outbox.send([Remark(text=f"{job.model} with {job.optimizer} is trained in a loop: {pack.note}.")])
+    return True
 
 
 def _prune(job: PackJob, pack: AnyPack) -> None:
@@ -285,7 +253,7 @@ def _epoch_message(job: PackJob, epoch: MemberEpoch) -> EpochDone:
     )
 
 
-def _end_messages(result: MemberResult) -> list[Message]:
+def _end_messages(result: MemberResult, pack: AnyPack) -> list[Message]:
     if result.status == "running":
         return []
     return [
@@ -297,6 +265,7 @@ def _end_messages(result: MemberResult) -> list[Message]:
             epochs_done=result.epochs_done,
             seconds=result.seconds,
             reason=result.reason,
+            trained_in=pack.way if isinstance(pack, LockstepPack) else None,
         )
     ]
 

@@ -14,8 +14,11 @@ from tests.ray_cluster import free_port
 
 
 @contextmanager
-def postgres_server(log: Path) -> Iterator[str]:
-    """The URI of an empty database of a PostgreSQL server of our own; see ``lacks`` for where there is none."""
+def postgres_server(log: Path, *, fsync: bool = False) -> Iterator[str]:
+    """The URI of an empty database of a PostgreSQL server of our own; see ``lacks`` for where there is none.
+
+    Without ``fsync`` it is faster, and loses what it wrote if the machine stops.
+    """
     programs = _programs()
     if programs is None:
         lacks("PostgreSQL is not installed (Debian: apt install postgresql)")
@@ -30,7 +33,8 @@ def postgres_server(log: Path) -> Iterator[str]:
         data, port = Path(home) / "data", free_port()
         setup = [str(programs / "initdb"), "-D", str(data), "-U", "mlflow", "--auth=trust", "--no-sync"]
         subprocess.run([*as_user, *setup], check=True, capture_output=True, cwd=home)
-        options = ["-k", home, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        options = ["-k", home, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+        options += ["-c", f"fsync={'on' if fsync else 'off'}"]
         ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
         command = [*as_user, str(programs / "postgres"), "-D", str(data), *options]
         stop = [*as_user, str(programs / "pg_ctl"), "stop", "-D", str(data), "-m", "fast"]

@@ -19,12 +19,14 @@ from dashboards.statistics.compare import (
     superiority_interval,
     verdicts,
 )
+from dashboards.statistics.edf import empirical_distribution
 from dashboards.statistics.holm import holm
 from dashboards.statistics.paired import (
     _middle_places,
     clopper_pearson,
     median,
     median_interval,
+    reached_by_half,
     sign_test,
     wilcoxon_test,
 )
@@ -99,12 +101,20 @@ def test_median_of_finite_values_is_numpys(values: list[float]) -> None:
     assert median(np.array(values)) == pytest.approx(float(np.median(values)), abs=1e-12)
 
 
+@given(st.lists(st.one_of(st.integers(0, 9).map(float), st.just(math.inf)), min_size=1, max_size=30))
+def test_half_of_the_draws_reach_what_the_edf_says(errors: list[float]) -> None:
+    finite = [error for error in errors if error < math.inf]
+    edf = empirical_distribution(finite, diverged=len(errors) - len(finite))
+    assert reached_by_half(np.array(errors)) == edf.quantile(0.5)
+
+
 def test_median_may_be_infinite() -> None:
     assert median(np.array([-INF, INF])) == 0.0
     assert median(np.array([1.0, INF])) == INF
     assert median(np.array([INF, INF, 3.0])) == INF
     assert median(np.array([-INF, 2.0, INF])) == 2.0
     assert math.isnan(median(np.array([])))
+    assert math.isnan(reached_by_half(np.array([])))
 
 
 def test_bootstrap_interval_equals_scipys_and_is_reproducible() -> None:

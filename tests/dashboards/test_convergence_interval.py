@@ -42,6 +42,27 @@ def test_quantiles_are_numpys(make_record: MakeRecord) -> None:
         assert [row["error_p10"], row["error_median"], row["error_p90"]] == pytest.approx(list(expected))
 
 
+def test_the_order_and_the_chunks_of_the_curves_change_nothing(make_record: MakeRecord) -> None:
+    record = make_record()
+    order = np.random.default_rng(0).permutation(record.curves.num_rows)
+    mixed = record.curves.take(pa.array(order))
+    parts = pa.concat_tables([mixed.slice(0, 7), mixed.slice(7)])
+    assert parts["key"].num_chunks == 2
+    assert convergence(record.trials, parts).equals(convergence(record.trials, record.curves))
+
+
+def test_epochs_that_are_steps_of_training(make_record: MakeRecord) -> None:
+    """The numbers of epochs are names alone, however large and far apart."""
+    record = make_record()
+    epochs = record.curves["epoch"].to_numpy()
+    steps = record.curves.set_column(1, CURVES_SCHEMA.field("epoch"), [pa.array((epochs - 3) * 10**15)])
+    expected = convergence(record.trials, record.curves, confidence=0.95)
+    renamed = [(epoch - 3) * 10**15 for epoch in expected["epoch"].to_pylist()]
+    place = expected.column_names.index("epoch")
+    expected = expected.set_column(place, expected.schema.field("epoch"), [pa.array(renamed)])
+    assert convergence(record.trials, steps, confidence=0.95).equals(expected)
+
+
 @pytest.mark.parametrize("n", [1, 5, 6, 20, 101])
 def test_interval_of_the_median(n: int, make_rows: MakeRows, make_trials: MakeTrials) -> None:
     trials = make_trials(make_rows("stability", "a/sgd", [float(place) for place in range(n)], sampler="random"))

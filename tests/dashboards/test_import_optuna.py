@@ -77,7 +77,7 @@ def test_random_studies_become_arms_with_their_edf(url: str) -> None:
     assert first["norm"] == str(trial.params["norm"])
     assert trial.datetime_start is not None
     assert first["started"].timestamp() == pytest.approx(trial.datetime_start.timestamp(), abs=1e-2)
-    draws = [set(select_draws(record.trials, arm).draws) for arm in studies]
+    draws = [set(select_draws(record.trials, arm).draws.to_pylist()) for arm in studies]
     assert not draws[0] & draws[1]
     assert "net/sgd" in render_report(record)
 
@@ -220,7 +220,7 @@ def test_a_draw_attribute_pairs_enqueued_points(url: str) -> None:
         study.optimize(partial(_from, low), n_trials=8)
     # The distributions say where each setting stands, and that it is the same place in both: no word is needed.
     record = import_results(url, name="x", columns={"draw": "draw"}, enqueued="random")
-    first, second = (select_draws(record.trials, arm).draws for arm in ("n/sgd", "n/adamw"))
+    first, second = (select_draws(record.trials, arm).draws.to_pylist() for arm in ("n/sgd", "n/adamw"))
     assert first == second
     assert len(first) == 8
     np.testing.assert_allclose(record.units["lr"].to_numpy(), [*units, *units], atol=1e-9)

@@ -143,7 +143,7 @@ def test_without_a_draw_column_nothing_is_paired(tmp_path: Path) -> None:
     first = import_results(path, name="first", columns=COLUMNS, sampler="random")
     second = import_results(path, name="second", columns=COLUMNS, sampler="random")
     names = [
-        set(select_draws(record.trials, arm).draws)
+        set(select_draws(record.trials, arm).draws.to_pylist())
         for record in (first, second)
         for arm in ("resnet/sgd", "resnet/adamw")
     ]

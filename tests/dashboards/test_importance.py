@@ -15,6 +15,7 @@ from optuna.importance import (
     get_param_importances,
 )
 
+from dashboards.space.fanova import NUM_TREES
 from dashboards.space.importance import EVALUATORS, FANOVA_DEPTH, MAX_TRIALS, evaluated_importances, importances
 from dashboards.space.positions import positions
 from dashboards.tracking.study import StudyRecord
@@ -22,11 +23,12 @@ from dashboards.tracking.study import StudyRecord
 MakeRecord = Callable[..., StudyRecord]
 
 UNIT = FloatDistribution(0, 1)
+UNITS: dict[str, BaseDistribution] = {"lr": UNIT, "weight_decay": UNIT}
 
 
 def _optuna_evaluator(name: str, seed: int = 0) -> BaseImportanceEvaluator:
     if name == "fanova":
-        return FanovaImportanceEvaluator(max_depth=FANOVA_DEPTH, seed=seed)
+        return FanovaImportanceEvaluator(n_trees=NUM_TREES, max_depth=FANOVA_DEPTH, seed=seed)
     if name == "ped_anova":
         return PedAnovaImportanceEvaluator()
     return MeanDecreaseImpurityImportanceEvaluator(seed=seed)
@@ -177,9 +179,49 @@ def test_of_many_trials_some_are_drawn(make_drawn: MakeRecord) -> None:
     columns = {"lr": units[:, 0], "weight_decay": units[:, 1]}
     found = positions(make_drawn((20 * units[:, 0] + 4 * units[:, 1]).tolist(), columns, columns))
     first = evaluated_importances(found, "m/sgd", "mean_decrease_impurity")
-    assert (first.n, first.note) == (2_000, "2,000 of 2,500 trials, drawn at random")
+    assert (first.n, first.note) == (1_000, "1,000 of 1,500 trials, drawn at random")
     assert first == evaluated_importances(found, "m/sgd", "mean_decrease_impurity")
     assert first.values["lr"] == pytest.approx(400 / 416, abs=0.02)
+
+
+def test_a_draw_of_many_trials_says_what_all_of_them_say(make_drawn: MakeRecord) -> None:
+    generator = np.random.default_rng(0)
+    units = generator.random((12_000, 2))
+    columns = {"lr": units[:, 0], "weight_decay": units[:, 1]}
+    errors = 8 + 40 * np.abs(units[:, 0] - 0.6) + 20 * units[:, 1] + np.abs(generator.normal(0, 2, len(units)))
+    study = _optuna_study([{"lr": lr, "weight_decay": decay} for lr, decay in units.tolist()], errors.tolist(), UNITS)
+    every = get_param_importances(study, evaluator=_optuna_evaluator("fanova"))
+    found = evaluated_importances(positions(make_drawn(errors.tolist(), columns, columns)), "m/sgd")
+    assert found.note == "1,000 of 12,000 trials, drawn at random"
+    assert dict(found.values) == pytest.approx(every, abs=0.03)
+
+
+def test_no_hyperparameter_differs_where_there_are_results(make_drawn: MakeRecord) -> None:
+    nan = float("nan")
+    columns = {"lr": [0.5] * 6 + [0.1, 0.9], "weight_decay": [0.5] * 6 + [0.2, 0.3]}
+    found = evaluated_importances(positions(make_drawn([1, 2, 3, 4, 5, 6, nan, nan], columns, columns)), "m/sgd")
+    assert (dict(found.values), found.note) == ({}, "the trials that enter do not differ in any hyperparameter")
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize(
+    ("settings", "errors", "alike"),
+    [
+        ([0.9] + [0.5] * 2_999, list(range(1, 3_001)), "do not differ in any hyperparameter"),
+        (np.linspace(0, 1, 3_000).tolist(), [9.0] + [10.0] * 2_999, "all have the same error"),
+    ],
+)
+def test_only_one_of_many_trials_is_different(
+    make_drawn: MakeRecord, evaluator: str, settings: list[float], errors: list[float], alike: str
+) -> None:
+    """It is drawn by some seeds and not by others: the shares sum to 1, or a note says why there are none."""
+    columns = {"lr": settings, "weight_decay": settings}
+    found = positions(make_drawn(errors, columns, columns))
+    results = [evaluated_importances(found, "m/sgd", evaluator, seed) for seed in range(5)]
+    drawn = "1,000 of 3,000 trials, drawn at random"
+    assert {result.note for result in results} == {drawn, f"{drawn}; the trials that enter {alike}"}
+    for result in results:
+        assert sum(result.values.values()) == pytest.approx(1 if result.note == drawn else 0)
 
 
 def test_the_same_seed_gives_the_same_numbers(make_drawn: MakeRecord) -> None:
@@ -195,7 +237,7 @@ def test_optuna_stays_as_talkative_as_it_was(make_drawn: MakeRecord, capfd: pyte
     columns = {"lr": units[:, 0], "weight_decay": units[:, 1]}
     found = positions(make_drawn(units[:, 0].tolist(), columns, columns))
     before = optuna.logging.get_verbosity()
-    importances(found, "m/sgd")
+    importances(found, "m/sgd", "mean_decrease_impurity")
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr().err == ""
 

@@ -78,11 +78,15 @@ def points(*positions: float) -> list[Units | None]:
     return [{"lr": position} for position in positions]
 
 
+def draws_of(trials: pa.Table, arm: str) -> tuple[str, ...]:
+    return tuple(select_draws(trials, arm).draws.to_pylist())
+
+
 def test_other_arms_and_equal_draws_stay_paired() -> None:
     merged = merge([study("a", {"m/sgd": points(0.1, 0.2)}), study("b", {"m/adamw": points(0.1, 0.2, 0.3)})])
     assert merged.study == "a + b"
-    assert select_draws(merged.trials, "m/sgd").draws == ("000000/0", "000001/0")
-    assert select_draws(merged.trials, "m/adamw").draws == ("000000/0", "000001/0", "000002/0")
+    assert draws_of(merged.trials, "m/sgd") == ("000000/0", "000001/0")
+    assert draws_of(merged.trials, "m/adamw") == ("000000/0", "000001/0", "000002/0")
     assert set(merged.trials["model"].to_pylist()) == {"m"}
     assert merged.trials["key"].to_pylist() == sorted(merged.trials["key"].to_pylist())
 
@@ -98,7 +102,7 @@ def test_equal_arms_are_renamed_with_their_model_in_all_its_arms() -> None:
         ("stability/m/sgd @ b/000000/0", "b", "m/sgd @ b", "m @ b"),
         ("stability/n/sgd/000000/0", "a", "n/sgd", "n"),
     ]
-    assert select_draws(merged.trials, "m/sgd @ a").draws == select_draws(merged.trials, "m/sgd @ b").draws
+    assert draws_of(merged.trials, "m/sgd @ a") == draws_of(merged.trials, "m/sgd @ b")
     assert merged.curves["key"].to_pylist() == [row["key"] for row in rows for _ in range(2)]
     assert merged.units["key"].to_pylist() == [row["key"] for row in rows]
 
@@ -108,10 +112,10 @@ def test_draws_that_are_other_points_are_not_paired() -> None:
     b = study("b", {"m/adamw": points(0.1, 0.7)})
     c = study("c", {"n/adamw": points(0.1, 0.7)})
     merged = merge([a, b, c])
-    assert select_draws(merged.trials, "m/sgd").draws == ("000000/0", "000001/0")
-    assert select_draws(merged.trials, "m/adamw").draws == ("000000/0", "000001/0 @ b")
+    assert draws_of(merged.trials, "m/sgd") == ("000000/0", "000001/0")
+    assert draws_of(merged.trials, "m/adamw") == ("000000/0", "000001/0 @ b")
     # Two studies that agree with each other keep their pairs.
-    assert select_draws(merged.trials, "n/adamw").draws == ("000000/0", "000001/0 @ b")
+    assert draws_of(merged.trials, "n/adamw") == ("000000/0", "000001/0 @ b")
 
 
 def test_another_space_or_no_positions_are_not_paired() -> None:
@@ -120,7 +124,7 @@ def test_another_space_or_no_positions_are_not_paired() -> None:
     unknown = replace(study("c", {"n/adamw": points(0.1)}), units=pa.table({"key": pa.array([], pa.string())}))
     unknown_too = replace(study("d", {"o/adamw": points(0.1)}), units=unknown.units)
     merged = merge([a, wider, unknown, unknown_too])
-    draws = {arm: select_draws(merged.trials, arm).draws for arm in ("m/sgd", "m/adamw", "n/adamw", "o/adamw")}
+    draws = {arm: draws_of(merged.trials, arm) for arm in ("m/sgd", "m/adamw", "n/adamw", "o/adamw")}
     assert draws == {
         "m/sgd": ("000000/0",),
         "m/adamw": ("000000/0 @ b",),

@@ -55,6 +55,25 @@ def test_compact_json_keeps_every_point() -> None:
     assert len(compact_json(figure)) < 0.6 * len(figure.to_json())
 
 
+def test_compact_json_is_plotlys_with_shorter_numbers() -> None:
+    generator = np.random.default_rng(3)
+    figure = edf_figure([empirical_distribution(generator.uniform(1, 90, 50), arm="a/sgd")])
+    figure.update_layout(meta={"none": float("nan"), "number": np.float64(0.1), "several": (1, 2.5)})
+    small, whole = json.loads(compact_json(figure)), json.loads(figure.to_json())
+    assert small["layout"] == whole["layout"]
+    assert [set(trace) for trace in small["data"]] == [set(trace) for trace in whole["data"]]
+
+
+def test_compact_json_writes_null_for_what_is_no_number_wherever_it_is() -> None:
+    odd = [None, "one", float("nan"), float("inf"), np.float32("nan"), np.float32(2)]
+    figure = edf_figure([empirical_distribution(np.array([1.0, 2.0]), arm="a/sgd")])
+    figure.data[0].update(customdata=np.array([odd, odd], dtype=object), meta={"one": np.float32("-inf"), "all": odd})
+    small, whole = json.loads(compact_json(figure)), json.loads(figure.to_json())
+    expected = [None, "one", None, None, None, 2]
+    assert small["data"][0]["customdata"] == whole["data"][0]["customdata"] == [expected, expected]
+    assert small["data"][0]["meta"] == whole["data"][0]["meta"] == {"one": None, "all": expected}
+
+
 def test_eighteen_arms_have_a_figure_per_optimizer(make_record: MakeRecord) -> None:
     arms = [f"model{number}/{optimizer}" for number in range(9) for optimizer in ("adamw", "sgd")]
     record = make_record(arms, 4)
@@ -132,6 +151,9 @@ def test_unpaired_arms_have_their_sentence(make_record: MakeRecord, make_drawn: 
     (verdict,) = summarize(record).model_verdicts
     assert verdict.sentence in text
     assert "One pair shares no draws, or too few" in text
+    # Of 1, 2, 3, 4 half are reached at 2, which is no midpoint.
+    assert verdict.sentence.endswith("medians 2.0 and 12.0 %")
+    assert "Medians: the lowest error that half of the arm's draws with a result reach." in text
 
 
 def test_pruned_trials_and_mixed_lengths_are_said(make_rows: MakeRows, make_phases: MakeRecord) -> None:

@@ -11,6 +11,7 @@ from dashboards import tags
 from dashboards.statistics.costs import ArmCost
 from dashboards.tracking.changes import prefixes
 from dashboards.tracking.snapshot import Snapshot
+from dashboards.tracking.stamp import Watch
 from dashboards.tracking.study import StudyNotFound, read_study
 from tests.dashboards.rounds import ARMS, EPOCHS, HARDWARE, Rounds, check, purge, same, with_warnings
 
@@ -79,6 +80,21 @@ def test_what_a_dying_publisher_left_is_completed(rounds: Rounds, snapshot: Snap
     rounds.touch(key, "running", 4)
     check(snapshot, tracking_uri, "demo")
     rounds.announce()
+    assert check(snapshot, tracking_uri, "demo").curves["epoch"].to_pylist() == [1, 2, 3, 4]
+
+
+def test_a_file_after_the_last_write_of_a_dying_publisher(
+    rounds: Rounds, snapshot: Snapshot, tracking_uri: str
+) -> None:
+    key = rounds.keys[0]
+    rounds.touch(key, "completed", 2)
+    check(snapshot, tracking_uri, "demo")
+    store = Watch(tracking_uri)
+    before = store.stamp()
+    # More than the metrics say, so that what is read shows where it is from.
+    rounds.state[key] = ("completed", EPOCHS)
+    rounds.log_pack(key)
+    assert store.stamp() == before is not None
     assert check(snapshot, tracking_uri, "demo").curves["epoch"].to_pylist() == [1, 2, 3, 4]
 
 

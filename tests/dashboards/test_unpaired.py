@@ -110,7 +110,7 @@ def test_curves_that_cross_differ_but_no_arm_wins() -> None:
 def test_sentences() -> None:
     better, worse = [10.0 + step for step in range(12)], [31.0 + step for step in range(10)]
     assert unpaired(worse, better).sentence == (
-        "b/sgd beats a/sgd in 100 % [72 %, 100 %] of pairings of 12 and 10 unrelated draws, medians 15.5 and 35.5 %"
+        "b/sgd beats a/sgd in 100 % [72 %, 100 %] of pairings of 12 and 10 unrelated draws, medians 15.0 and 35.0 %"
     )
     result = unpaired([10.0, 20.0, INF, math.nan], [15.0, 12.0, 30.0])
     assert (result.n_a, result.n_b, result.n_missing_a, result.n_missing_b) == (3, 3, 1, 0)

@@ -38,7 +38,7 @@ STUDY: dict[str, Any] = {
     "space": {"sgd": {"lr": {"log_uniform": [1e-2, 1e6]}, "weight_decay": {"around": 1e-4}}},
     "phases": {"stability": {"draws": TRIALS, "epochs": EPOCHS}},
     # A checkpoint at every epoch: what was trained before a fault is not trained again.
-    "pack": {"size": TRIALS, "checkpoint_every_s": 0},
+    "pack": {"size": TRIALS, "spread": False, "checkpoint_every_s": 0},
 }
 PAUSE_S = 0.15
 """Seconds that each epoch of a trial lasts at least: a pack then trains for some seconds."""

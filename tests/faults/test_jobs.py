@@ -30,7 +30,7 @@ trainable: {{name: mine}}
 arms: [net/sgd]
 space: {{lr: {{log_uniform: [0.001, 0.1]}}}}
 phases: {{stability: {{draws: 2, epochs: {epochs}}}}}
-pack: {{size: 2, checkpoint_every_s: 0}}
+pack: {{size: 2, spread: false, checkpoint_every_s: 0}}
 """
 TRAINABLE = """
 import sys, time

@@ -22,7 +22,7 @@ STUDY: dict[str, Any] = {
     "arms": ["hungry/sgd"],
     "space": {"lr": {"around": 0.02}, "weight_decay": {"around": 1e-4}},
     "phases": {"stability": {"draws": 3, "epochs": 2}},
-    "pack": {"size": 3},
+    "pack": {"size": 3, "spread": False},
 }
 
 

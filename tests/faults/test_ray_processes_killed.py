@@ -8,19 +8,15 @@ from tests.faults.harness import FaultyStudy, Results, assert_same_results, asse
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 
-CONTROLLER = "ray::TrainController"
 TUNE_TRIAL = "ray::ImplicitFunc"
 MAILBOX = "ray::_Mailbox"
 
 
-@pytest.mark.parametrize("title", [CONTROLLER, TUNE_TRIAL])
-def test_a_pack_whose_driving_process_is_killed_is_taken_up_again(
-    title: str, study: FaultyStudy, reference: Results
-) -> None:
+def test_a_pack_whose_driving_process_is_killed_is_taken_up_again(study: FaultyStudy, reference: Results) -> None:
     # All CPUs for one pack: resources that the killed process left behind would keep it waiting.
     process = study.start("--set", f"pack.cpus={os.cpu_count()}")
     study.wait(process, some_epochs)
-    study.wait_for_process(process, title).kill()
+    study.wait_for_process(process, TUNE_TRIAL).kill()
     study.set_pause(0)
     study.ends(process, 0)
     assert_same_results(study, reference)

@@ -1,6 +1,7 @@
 """SIGKILL for the process that trains a pack: once, and more often than a pack is taken up again."""
 
 import html
+import os
 import time
 from collections import Counter
 
@@ -18,6 +19,7 @@ from tests.faults.harness import (
     assert_trained_once,
     epochs_recorded,
     some_epochs,
+    two_packs_train,
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
@@ -27,6 +29,23 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_checkpoint(study: Faul
     process = study.start()
     study.wait(process, some_epochs)
     study.wait_for_process(process, WORKER).kill()
+    study.set_pause(0)
+    study.ends(process, 0)
+    assert_same_results(study, reference)
+    assert_trained_once(study, repeated=1)
+
+
+def test_workers_that_die_in_their_second_pack_are_replaced_without_counting(
+    study: FaultyStudy, reference: Results
+) -> None:
+    """The workers of the first pack train the second. What they trained before may have killed them."""
+    options = ("pack.size=2", f"pack.cpus={os.cpu_count()}", "pack.spread=true", "pack.max_failures=0")
+    process = study.start(*(part for option in options for part in ("--set", option)))
+    first = study.wait_for_process(process, WORKER).pid
+    study.wait(process, two_packs_train)
+    second = study.wait_for_process(process, WORKER)
+    assert second.pid == first
+    second.kill()
     study.set_pause(0)
     study.ends(process, 0)
     assert_same_results(study, reference)

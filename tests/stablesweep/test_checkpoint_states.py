@@ -2,18 +2,19 @@
 
 import copy
 import random
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from stablesweep import worker
+from stablesweep import pack_start
 from stablesweep.checkpoints import CheckpointStore
-from stablesweep.imports import UserModules
 from stablesweep.job import PackJob
-from trainables import Member, Ranks, Recipe, load_dataset
-from trainables.registry import UserEntries
+from stablesweep.outbox import Outbox
+from tests.pack_job import pack_job
+from trainables import Ranks, load_dataset
 
 ROUNDS = 300
 
@@ -21,32 +22,8 @@ ROUNDS = 300
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackJob:
     # Outside of a Ray worker there is nothing to ask for the device.
-    monkeypatch.setattr(worker, "_device", lambda: "cpu")
-    members = [
-        Member(key=key, seed=seed, hyperparameters={"lr": 0.01, "weight_decay": 0.0}) for seed, key in enumerate("ab")
-    ]
-    return PackJob(
-        name="pack",
-        members=tuple(members),
-        model="vit_p_micro",
-        model_options={},
-        optimizer="sgd",
-        epochs=2,
-        recipe=Recipe(batch_size=512),
-        dataset="digits",
-        dataset_options={"image_size": 16},
-        trainable=None,
-        trainable_options={},
-        study_seed=0,
-        storage=str(tmp_path),
-        earlier_packs=(),
-        checkpoint_every_s=0,
-        decode_workers=0,
-        pruning=None,
-        earlier=(),
-        modules=UserModules(),
-        entries=UserEntries(),
-    )
+    monkeypatch.setattr(pack_start, "device", lambda: "cpu")
+    return pack_job(storage=str(tmp_path))
 
 
 def places(state: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -85,7 +62,7 @@ def spoiled(state: dict[str, Any], chance: random.Random) -> Any:
 
 def test_any_state_is_taken_up_or_refused(job: PackJob) -> None:
     data = load_dataset(job.dataset, **job.dataset_options)
-    pack = worker._build(job, Ranks(), data)
+    pack = pack_start.build(job, Ranks(), data)
     pack.run_epoch()
     good = pack.state_dict()
     chance, refused = random.Random(0), 0
@@ -93,7 +70,7 @@ def test_any_state_is_taken_up_or_refused(job: PackJob) -> None:
     for number in range(ROUNDS):
         state = good if number == 0 else spoiled(good, chance)
         store.save(lambda file, state=state: torch.save(state, file), epoch=number, step=0, keys=("a", "b"))  # type: ignore[misc]
-        found, problem = worker._loaded(job, Ranks(), data, f"{job.storage}/pack", store.names()[0])
+        found, problem = pack_start._loaded(job, Ranks(), data, f"{job.storage}/pack", store.names()[0])
         assert (found is None) == (problem is not None)
         if number == 0:
             assert problem is None
@@ -111,10 +88,23 @@ def test_no_code_is_read(job: PackJob, tmp_path: Path) -> None:
 
     store = CheckpointStore(f"{job.storage}/pack")
     store.save(lambda file: torch.save({"format": 2, "asked": Planted()}, file), epoch=1, step=0, keys=("a", "b"))
-    found, problem = worker._loaded(
+    found, problem = pack_start._loaded(
         job, Ranks(), load_dataset("digits", image_size=16), f"{job.storage}/pack", store.names()[0]
     )
     assert found is None
     assert problem is not None
     assert "cannot be used" in problem
     assert not (tmp_path / "planted").exists()
+
+
+def test_the_pack_goes_on_from_whichever_pack_was_furthest(job: PackJob) -> None:
+    """Own and earlier packs' checkpoints; each pack's own are in order of writing, so that one of no use goes in its turn."""
+    for name, epochs in {"pack": (1,), "whole": (0, 3), "half": (2,)}.items():
+        for epoch in epochs:
+            CheckpointStore(f"{job.storage}/{name}").save(
+                lambda file: file.write(b"x"), epoch=epoch, step=7, keys=("a", "b")
+            )
+    job = replace(job, earlier_packs=("half", "whole", "none"))
+    found = pack_start._checkpoints(job, cast(Outbox, None))
+    places = [(Path(folder).name, int(checkpoint.partition("-")[0])) for folder, checkpoint in found]
+    assert places == [("whole", 3), ("whole", 0), ("half", 2), ("pack", 1)]

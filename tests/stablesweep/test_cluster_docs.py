@@ -16,7 +16,8 @@ from stablesweep.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "examples" / "cluster"
 PAGES = {
-    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("clusters", "faults", "security")
+    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("clusters", "faults", "packs", "security")
 }
 SCRIPTS = sorted(CLUSTER.glob("*.sh"))
 MANIFESTS = {path.name: list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) for path in CLUSTER.glob("*.yaml")}

@@ -140,6 +140,7 @@ def run_small(study: ss.Study, folder: Path) -> Ran:
     return ran
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_small_copy_of_figures_4_and_5_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
     arms = ["vit_p_1gf/adamw", "regnety_1gf/sgd"]
@@ -148,6 +149,7 @@ def test_a_small_copy_of_figures_4_and_5_runs(ray_here: None, shards: Path, tmp_
     assert {arm.edf.n for arm in ran.results.summary().arms} == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_small_copy_of_figures_2_3_and_6_runs(ray_here: None, shards: Path, tmp_path: Path) -> None:
     """Two examples in one study: they differ in their phases alone."""

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

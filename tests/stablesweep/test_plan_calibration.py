@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import stablesweep as ss
+from stablesweep import calibration
 from stablesweep.calibration import Calibration, Excerpt, Speed, calibrate
 from stablesweep.cli import main
 from stablesweep.estimate import Estimator, find_data
@@ -21,7 +22,8 @@ from stablesweep.plan import Plan, make_plan, planned_packs
 from stablesweep.plan_text import WIDTH, render_plan
 from stablesweep.plan_times import PACK_START_CPU_S, PACK_START_S, Times, estimate_times
 from stablesweep.trials import plan_trials
-from trainables import Reading, load_dataset, register_model
+from trainables import LockstepPack, Reading, load_dataset, register_model
+from trainables.training import modes
 
 SIZE: dict[str, Any] = {"name": "digits", "image_size": 16}
 
@@ -107,6 +109,28 @@ def test_a_rate_at_which_trials_diverge_is_timed_all_the_same() -> None:
     assert calibrate(asked, plan_trials(asked), found.data, quiet()).failures == {}
 
 
+@pytest.mark.parametrize("steps", [1, 5, 30])
+def test_no_epoch_is_timed_in_which_the_pack_tries_ways_of_training(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modes, "_measures", lambda _device: True)
+    settled: list[bool] = []
+    run_epoch = LockstepPack.run_epoch
+
+    def watched(self: LockstepPack) -> Any:
+        settled.append(self.settled)
+        return run_epoch(self)
+
+    monkeypatch.setattr(LockstepPack, "run_epoch", watched)
+    asked = study()
+    trials, found = plan_trials(asked), find_data(asked)
+    assert found.data is not None
+    arm = calibration._asked(asked, asked.arms[0], trials, found.data, "cpu")
+    timed = calibration._timed(arm, members=2, batch=8, steps=steps, num_eval=8)
+    assert settled == [False] * -(-8 // steps) + [True]
+    assert timed.train_s > 0
+
+
 SPEED = Speed(train_s=0.01, shared_train_s=0.1, forward_s=0.001, shared_forward_s=0.02, batch_size=64)
 
 
@@ -119,7 +143,7 @@ def times(asked: ss.Study, machine: Machine, speeds: dict[str, Speed], failures:
     assert found.data is not None
     calibration = Calibration(device="CPU", on_gpu=False, speeds=speeds, failures=failures or {})
     packs = planned_packs(asked, plan_trials(asked))
-    return estimate_times(packs, asked.pack, Estimator(asked, found.data), calibration, machine)
+    return estimate_times(packs, asked, Estimator(asked, found.data), calibration, machine)
 
 
 # An epoch of one trial: 22 batches of 64, and 360 images to evaluate on; and what its pack shares.
@@ -135,19 +159,27 @@ def test_the_times_of_a_study_worked_out_by_hand() -> None:
     assert found.worker_s == pytest.approx(sum(packs))
     assert found.by_arm == pytest.approx(dict.fromkeys(arms, sum(packs) / 2))
     assert found.trial_epoch_s[arms[0]] == pytest.approx(OWN + 2 * SHARED / 5)
-    assert found.wall_s == pytest.approx(sum(packs) / 2 + PACK_START_CPU_S * 4 / 2)
-    # With room for all, the longest pack decides.
-    many = times(asked, Machine(cpus=64, gpus=0), dict.fromkeys(arms, SPEED)).wall_s
-    assert many == pytest.approx(PACK_START_S + max(packs))
+    # Two workers start once, whatever the number of packs.
+    assert found.wall_s == pytest.approx(sum(packs) / 2 + PACK_START_CPU_S * 2 / 2)
+    # With room for all, packs are divided until the longest trial decides; where they are not, the longest pack does.
+    roomy = Machine(cpus=64, gpus=0)
+    many = times(asked, roomy, dict.fromkeys(arms, SPEED)).wall_s
+    assert many == pytest.approx(PACK_START_S + 2 * (OWN + SHARED))
+    whole = study(arms=arms, pack={"size": 3, "spread": False})
+    assert times(whole, roomy, dict.fromkeys(arms, SPEED)).wall_s == pytest.approx(PACK_START_S + max(packs))
     assert times(asked, Machine(cpus=0, gpus=0), dict.fromkeys(arms, SPEED)).wall_s is None
 
 
 def test_the_rounds_of_a_search_follow_each_other() -> None:
-    phases = {"search": {"draws": 5, "epochs": 1, "at_once": 2}, "peak": {"epochs": [1, 3]}}
-    found = times(study(phases=phases, pack={"size": 2}), Machine(cpus=64, gpus=0), {"vit_p_micro/adamw": SPEED})
-    rounds = [2 * OWN + SHARED, 2 * OWN + SHARED, OWN + SHARED]
-    assert found.worker_s == pytest.approx(sum(rounds) + 4 * (OWN + SHARED))
-    assert found.wall_s == pytest.approx(PACK_START_S + sum(rounds) + 3 * (OWN + SHARED))
+    search = {"draws": 5, "epochs": 3, "at_once": 2}
+    rounds = [3 * (2 * OWN + SHARED), 3 * (2 * OWN + SHARED), 3 * (OWN + SHARED)]
+    divided = 3 * 3 * (OWN + SHARED)
+    # Where pruning compares them, the trials of a round stay together.
+    for pruning, longest in ((None, divided), ({"rule": "median"}, sum(rounds))):
+        asked = study(phases={"search": {**search, "pruning": pruning}, "peak": {"epochs": [1, 3]}}, pack={"size": 2})
+        found = times(asked, Machine(cpus=256, gpus=0), {"vit_p_micro/adamw": SPEED})
+        assert found.worker_s == pytest.approx(sum(rounds) + 4 * (OWN + SHARED))
+        assert found.wall_s == pytest.approx(PACK_START_S + longest + 3 * (OWN + SHARED))
 
 
 def test_workers_share_the_time_of_a_pack() -> None:
@@ -176,7 +208,7 @@ def text_of(asked: ss.Study, calibration: Calibration, plan: Plan) -> str:
     assert found.data is not None
     estimator = Estimator(asked, found.data)
     machine = Machine(cpus=8, gpus=4)
-    return " ".join(render_plan(plan, estimate_times(plan.packs, asked.pack, estimator, calibration, machine)).split())
+    return " ".join(render_plan(plan, estimate_times(plan.packs, asked, estimator, calibration, machine)).split())
 
 
 def test_a_gpu_is_named_and_its_hours_are_told(tmp_path: Path) -> None:

@@ -109,9 +109,12 @@ def test_a_good_study_gets_no_warning(tmp_path: Path) -> None:
             "--set pack.size=32",
         ),
         (
-            {"pack": {"size": 64, "cpus": 0.25}, "phases": {"stability": {"draws": 64, "epochs": 1, "reference": 0}}},
+            {
+                "pack": {"size": 64, "cpus": 0.25, "spread": False},
+                "phases": {"stability": {"draws": 64, "epochs": 1, "reference": 0}},
+            },
             "pack.size: 64 makes 2 packs, and this machine can train 8 at the same time",
-            "--set pack.size=21 ",
+            "--set pack.size=21 or pack.spread=true",
         ),
         (
             {"recipe": {"batch_size": 2000}},
@@ -144,6 +147,25 @@ def test_the_size_that_is_advised_fills_the_machine(tmp_path: Path) -> None:
             Home.at(tmp_path / "home"),
         )
         assert len(plan.packs) == packs
+
+
+@pytest.mark.parametrize(
+    ("arms", "pack", "is_said"),
+    [
+        # Of two arms each leaves a pack of two, and both are trained side by side as they are.
+        (2, {"size": 31}, True),
+        (1, {"size": 31}, False),
+        (1, {"size": 31, "spread": False}, True),
+        (1, {"size": 31, "cpus": 2}, True),
+        (1, {"size": 64, "cpus": 0.25}, False),
+        (1, {"size": 64, "cpus": 0.25, "spread": False}, True),
+    ],
+)
+def test_what_spreading_mends_is_not_said(arms: int, pack: dict[str, Any], is_said: bool, tmp_path: Path) -> None:
+    names = ["vit_p_micro/adamw", "vit_c_micro/sgd"][:arms]
+    phases = {"stability": {"draws": 64, "epochs": 1, "reference": 0}}
+    warnings, _ = said(tmp_path, arms=names, pack=pack, phases=phases)
+    assert [text.startswith("pack.size: ") for text in warnings] == [True] * is_said
 
 
 @pytest.mark.parametrize(
@@ -208,6 +230,7 @@ def test_on_its_own_trainable_no_name_shapes_batches(tmp_path: Path) -> None:
         dataset=None,
         space={**AROUND, "batch_size": {"choice": [1, 2]}},
         phases={"stability": {"draws": 64, "epochs": 1}},
+        pack={"size": 31},
     )
     assert warnings == []
     assert len(notes) == 2

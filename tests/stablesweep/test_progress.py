@@ -1,5 +1,7 @@
 import io
+import random
 import time
+from collections import Counter
 
 import pytest
 from rich.console import Console
@@ -8,6 +10,7 @@ from stablesweep import progress_view
 from stablesweep.messages import EpochDone, PackTimed, TrialEnded, TrialStarted
 from stablesweep.progress import Progress
 from stablesweep.progress_view import format_line, shown
+from stablesweep.record import TrialState
 from stablesweep.trials import plan_trials
 from tests.support import small_study
 
@@ -44,6 +47,49 @@ def test_the_time_left_is_the_epochs_left_at_the_arms_own_speed() -> None:
     assert progress.snapshot().left_s == pytest.approx(15 * 1.0 / 2)
     progress.note([epoch(adamw[0], 1, seconds=3.0)])
     assert progress.snapshot().left_s == pytest.approx((7 * 1.0 + 7 * 3.0) / 2)
+
+
+def test_counts_kept_with_every_message_are_those_of_a_recount() -> None:
+    chance = random.Random(0)
+    statuses = ("completed", "diverged", "failed", "lost", "pruned")
+    states = [
+        TrialState(trained_in=None, 
+            key=trial.key, pack="p", started=0.0, status=status, error=3.0 if status == "completed" else None,
+            best_error=None, epochs_done=2, seconds=1.0, reason=None, run_id=None, published="", published_epoch=0, last_epoch=1,
+        )
+        for trial, status in zip(TRIALS, ("completed", "pending", "lost"), strict=False)
+    ]  # fmt: skip
+    progress = Progress(TRIALS, states)
+    status = {state.key: state.status for state in states if state.status != "pending"}
+    errors, epochs = {states[0].key: 3.0}, Counter[str]()
+    for _ in range(500):
+        key = chance.choice(TRIALS).key
+        kind = chance.choice(("start", "epoch", "end") if chance.random() < 0.1 else ("start", "epoch"))
+        if kind == "start":
+            progress.note([TrialStarted(key=key, pack="p", started=0.0)])
+            status.setdefault(key, "running")
+        elif kind == "epoch":
+            number = chance.randint(1, 2)
+            progress.note([epoch(key, number)])
+            epochs[key] = max(epochs[key], number)
+        else:
+            end = TrialEnded(
+                key=key, status=chance.choice(statuses), error=chance.choice((None, 100 * chance.random()))
+            )
+            progress.note([end])
+            if status.get(key, "running") == "running":
+                status[key] = end.status
+                errors |= {} if end.error is None else {key: end.error}
+        for arm in progress.snapshot().arms:
+            own = [trial for trial in TRIALS if trial.arm == arm.arm]
+            found = [status.get(trial.key, "pending") for trial in own]
+            ended = [one not in ("pending", "running") for one in found]
+            assert (arm.total, arm.finished, arm.running) == (len(own), sum(ended), found.count("running"))
+            assert (arm.diverged, arm.failed) == (found.count("diverged"), found.count("failed") + found.count("lost"))
+            assert arm.best == min((errors[trial.key] for trial in own if trial.key in errors), default=None)
+            done = [trial.epochs if end else epochs[trial.key] for trial, end in zip(own, ended, strict=True)]
+            assert (arm.epochs, arm.epochs_done) == (sum(trial.epochs for trial in own), sum(done))
+    assert set(statuses) <= set(status.values())
 
 
 def test_worker_seconds_add_up() -> None:

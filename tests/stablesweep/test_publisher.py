@@ -16,9 +16,9 @@ from dashboards.tracking.study import read_study
 from stablesweep.errors import LedgerError, TrackingError
 from stablesweep.ledger import to_trials, write_ledger
 from stablesweep.publisher import Publisher
-from stablesweep.record import Record
+from stablesweep.record import Published, Record
 from stablesweep.recorder import publish_all
-from tests.mlflow_server import Server, story
+from tests.mlflow_server import Server, forgotten, story
 from tests.support import small_study
 
 
@@ -48,8 +48,7 @@ def test_a_server_that_goes_away_loses_nothing_and_gets_nothing_twice(tmp_path: 
     # As after a crash: a new publisher finds what is there, and a record that forgot what it published says it again.
     again = Publisher(server.uri, None, study, trials)
     again.connect(record)
-    for state in record.trials():
-        record.set_published(state.key, "", 0)
+    record.note_published(forgotten(record))
     assert publish_all(again, record) is None
     again.end(finished=True, timing={"total": 1.0})
 
@@ -237,7 +236,7 @@ def test_hyperparameters_are_published_even_if_the_first_attempt_died(tmp_path: 
     record.apply(story(trials[0], 2, "completed"))
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = client.create_run(publisher.experiment_id, tags={tags.ROLE: "trial", tags.KEY: trials[0].key})
-    record.set_run(trials[0].key, run.info.run_id)
+    record.note_published([Published(key=trials[0].key, run_id=run.info.run_id, status="", epoch=0)])
     assert publish_all(publisher, record) is None
     params = client.get_run(run.info.run_id).data.params
     assert {name: float(value) for name, value in params.items()} == trials[0].hyperparameters

@@ -8,7 +8,7 @@ from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-from stablesweep.reasons import NODE_DIED, OUT_OF_MEMORY, WORKER_DIED, is_death_outside_training, reason_of
+from stablesweep.reasons import NODE_DIED, OUT_OF_MEMORY, WORKER_DIED, reason_of
 
 # Ray gives these two no types.
 NodeDied: Any = NodeDiedError
@@ -41,13 +41,6 @@ def test_failures_of_workers(failures: dict[int, Exception], reason: str) -> Non
 def test_failures_of_the_controller_are_those_that_it_holds() -> None:
     assert reason_of(ControllerError(ValueError("no room"))) == "no room"
     assert reason_of(ControllerError(gone(OutOfMemory("x")))) == OUT_OF_MEMORY
-
-
-@pytest.mark.parametrize("death", [ActorDiedError(), OutOfMemory("x"), NodeDied("gone")])
-def test_deaths_that_ray_train_does_not_count_are_those_in_its_own_code(death: Exception) -> None:
-    assert is_death_outside_training(ControllerError(death))
-    assert not is_death_outside_training(WorkerGroupError("", {0: gone(death)}))
-    assert not is_death_outside_training(ControllerError(ValueError("no room")))
 
 
 def test_a_reason_is_one_line_of_bounded_length() -> None:

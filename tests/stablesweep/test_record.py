@@ -6,7 +6,7 @@ import pytest
 
 from stablesweep.errors import StablesweepError
 from stablesweep.messages import EpochDone, SampleSkipped, TrialEnded, TrialStarted
-from stablesweep.record import Record
+from stablesweep.record import Published, Record
 
 
 def started(key: str, pack: str = "p0", at: float = 100.0) -> TrialStarted:
@@ -69,16 +69,52 @@ def test_lost_trials_alone_can_be_opened_again(record: Record) -> None:
 def test_another_tracking_store_gets_everything_again(record: Record) -> None:
     record.publish_to("study-run", {})
     record.apply([started("a"), started("b")])
-    record.set_run("a", "run-a")
-    record.set_published("a", "completed", 2)
+    record.note_published([Published(key="a", run_id="run-a", status="completed", epoch=2)])
     record.set_curves_published("p0", 2)
     record.publish_to("study-run", {"a": "run-a", "b": "run-b"})
     states = {state.key: state for state in record.trials()}
     assert (states["a"].published, states["b"].run_id, states["b"].published) == ("completed", "run-b", "")
-    assert record.curves_published() == {"p0": 2}
+    record.apply([ended("a"), ended("b")])
+    assert record.packs_without_curves() == {}
     record.publish_to("other-run", {})
     assert all(state.run_id is None and state.published == "" for state in record.trials())
-    assert record.curves_published() == {}
+    assert record.packs_without_curves() == {"p0": ["a", "b"]}
+
+
+def test_unpublished_are_those_of_which_mlflow_lacks_something(record: Record) -> None:
+    record.apply([started(key) for key in "abcd"])
+    record.apply([epoch("a", 1), epoch("b", 1), ended("c"), ended("d")])
+    assert [state.key for state in record.unpublished()] == ["a", "b", "c", "d"]
+    record.note_published(
+        [
+            Published(key="a", run_id="run-a", status="running", epoch=1),
+            Published(key="b", run_id="run-b", status="running", epoch=0),
+            Published(key="c", run_id="run-c", status="running", epoch=0),
+            Published(key="d", run_id="run-d", status="completed", epoch=0),
+        ]
+    )
+    assert [state.key for state in record.unpublished()] == ["b", "c"]
+    record.apply([epoch("a", 2)])
+    unpublished, trials = record.unpublished(), record.trials()
+    assert unpublished == trials[:3]
+    assert [(state.last_epoch, state.published_epoch, state.run_id) for state in unpublished[:2]] == [
+        (2, 1, "run-a"),
+        (1, 0, "run-b"),
+    ]
+    record.pause()
+    assert [state.status for state in record.unpublished()] == ["pending", "pending", "completed"]
+
+
+def test_curves_are_due_when_all_trials_of_a_pack_have_ended(record: Record) -> None:
+    record.apply([started("a"), started("b"), started("c", pack="p1"), ended("a"), ended("c", "lost", None)])
+    assert record.packs_without_curves() == {"p1": ["c"]}
+    record.apply([ended("b")])
+    assert record.packs_without_curves() == {"p0": ["a", "b"], "p1": ["c"]}
+    record.set_curves_published("p0", 2)
+    assert record.packs_without_curves() == {"p1": ["c"]}
+    # A trial that a later pack took over makes the file that is there one of another number of trials.
+    record.apply([started("d"), ended("d")])
+    assert record.packs_without_curves() == {"p0": ["a", "b", "d"], "p1": ["c"]}
 
 
 def test_two_threads_write_the_same_file(record: Record) -> None:

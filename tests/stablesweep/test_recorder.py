@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from stablesweep.mailbox import Mailbox
 from stablesweep.messages import Message, Remark, TrialStarted
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
-from stablesweep.recorder import Recorder
+from stablesweep.recorder import PUBLISH_SURELY_S, SHARE, Recorder, rest_s
 from tests.waiting import wait_until
 
 
@@ -81,3 +82,66 @@ def test_a_record_that_stays_locked_ends_the_run_with_a_sentence(
     with pytest.raises(StablesweepError, match=r"record\.db: cannot be written .*run again"):
         recorder.finish()
     assert len([one for one in heard if isinstance(one, TrialStarted)]) == 1
+
+
+def test_the_more_a_round_of_publishing_takes_the_longer_it_rests() -> None:
+    assert rest_s(0.0, 2) == 0
+    assert rest_s(0.3, 2) == pytest.approx(0.3 / (2 * SHARE))
+    assert rest_s(0.3, 64) == pytest.approx(0.3 / (64 * SHARE))
+    assert rest_s(1000.0, 2) == PUBLISH_SURELY_S
+
+
+class Rounds:
+    """A publisher that says how much its rounds take."""
+
+    def __init__(self) -> None:
+        self.rounds, self.kept, self.trials_cpu_s = 0, 0, 1000.0
+
+    def publish(self, record: Record) -> None:
+        """One more round."""
+        self.rounds += 1
+
+    def keep_claim(self) -> None:
+        """One more time."""
+        self.kept += 1
+
+
+def test_while_it_rests_it_says_that_the_study_is_still_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "PUBLISH_EVERY_S", 0.02)
+    path, publisher = tmp_path / "record.db", Rounds()
+    Record(path).close()
+    recorder = Recorder(
+        path, cast(Publisher, publisher), cast(Mailbox, Box()), threading.Event(), lambda messages: None
+    )
+    recorder.start()
+    wait_until(lambda: publisher.kept > 3)
+    assert publisher.rounds == 1
+    recorder.finish()
+
+
+def test_when_nobody_keeps_results_any_more_the_workers_are_asked_to_stop(tmp_path: Path) -> None:
+    path, box, stop = tmp_path / "record.db", Box(), threading.Event()
+    Record(path).close()
+
+    def listen(_: Sequence[Message]) -> None:
+        raise KeyError("an error of ours")
+
+    recorder = Recorder(path, cast(Publisher, None), cast(Mailbox, box), stop, listen)
+    recorder.start()
+    box.waiting = [started("a")]
+    wait_until(lambda: box.stopped)
+    with pytest.raises(KeyError):
+        recorder.finish()
+
+
+def test_a_record_that_is_damaged_meanwhile_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
+    path, box, stop = tmp_path / "record.db", Box(), threading.Event()
+    Record(path).close()
+    recorder = Recorder(path, cast(Publisher, None), cast(Mailbox, box), stop, lambda messages: None)
+    recorder.start()
+    wait_until(lambda: recorder._rounds > 0)
+    path.write_bytes(b"no database" * 1000)
+    box.waiting = [started("a")]
+    wait_until(stop.is_set)
+    with pytest.raises(StablesweepError, match=r"record\.db: cannot be read or written"):
+        recorder.finish()

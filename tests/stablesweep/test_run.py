@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import stablesweep as ss
 from dashboards import tags
 from stablesweep.cli import main
+from stablesweep.early_session import EarlySession
 from tests.support import SMALL, Ran, result_table, run_here, small_study
 
 pytestmark = pytest.mark.cluster
@@ -106,7 +107,7 @@ def test_results_answer_the_documented_questions(small: Ran) -> None:
 
 
 def test_a_finished_study_trains_nothing_and_says_so(small: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stablesweep.run.ray_session", lambda: pytest.fail("Ray was asked for"))
+    monkeypatch.setattr(EarlySession, "begin", lambda _: pytest.fail("Ray was asked for"))
     again = run_here(small_study(), small.home.path)
     assert again.outcome.trained == 0
     assert "Nothing to train: all 8 trials of small are finished." in again.output
@@ -187,7 +188,7 @@ def test_an_unreachable_tracking_server_stops_a_run_before_any_compute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray was started"))
+    monkeypatch.setattr("stablesweep.driver.train_packs", lambda *_, **__: pytest.fail("packs were trained"))
     result = CliRunner().invoke(main, ["run", "--home", str(tmp_path)])
     assert result.exit_code == 2
     assert "http://127.0.0.1:9" in result.stderr

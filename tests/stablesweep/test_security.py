@@ -219,6 +219,7 @@ def test_a_seal_that_somebody_else_wrote_is_checked(name: str, tmp_path: Path) -
         assert list(packs_in(str(tmp_path))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_no_secret_leaves_the_environment(tmp_path: Path, mlflow_server: Server) -> None:
     study, home = tmp_path / "secret.yaml", tmp_path / "home"

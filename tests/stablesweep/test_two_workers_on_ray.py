@@ -16,11 +16,12 @@ import stablesweep as ss
 from dashboards import tags
 from dashboards.report.page import render_report
 from stablesweep.cli import main
+from stablesweep.early_session import EarlySession
 from stablesweep.home import Home
 from stablesweep.trials import plan_trials
 from tests.support import run_here, small_study
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def write_shard(file: Path, count: int, damaged: int | None = None) -> None:
@@ -123,7 +124,7 @@ def test_what_can_be_known_of_the_data_is_said_before_ray_starts(
 ) -> None:
     import yaml
 
-    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray was started"))
+    monkeypatch.setattr(EarlySession, "begin", lambda _: pytest.fail("Ray was started"))
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(study("gone", tmp_path / "nowhere", 1).to_config()))
     result = CliRunner().invoke(main, ["run", str(file), "--home", str(Home.at(tmp_path / "home").path)])

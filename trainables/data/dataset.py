@@ -15,9 +15,9 @@ class Batch:
     """Images and labels of one step, as they were stored: not augmented, not normalised."""
 
     images: torch.Tensor
-    """uint8, shape (B, C, H, H), on the CPU."""
+    """uint8, shape (B, C, H, H), on the CPU or, of a dataset that is held there, on the device that trains."""
     labels: torch.Tensor
-    """int64, shape (B,), in 0 .. num_classes - 1 or :data:`UNREADABLE`."""
+    """int64, shape (B,), in 0 .. num_classes - 1 or :data:`UNREADABLE`; where the images are."""
     problems: tuple[str, ...] = ()
     """One sentence for each unreadable sample that was skipped: its file, its row, what is wrong."""
 

@@ -7,11 +7,14 @@ import torch
 
 from trainables.data.dataset import Batch, RandomCrop, Reading
 from trainables.data.order import batch_order
+from trainables.data.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ImageData:
     """A classification dataset held in memory. Shapes: N images, C channels, H rows and as many columns.
+
+    The tensors may be on any device, all four on the same: batches are made there.
 
     Raises:
         ValueError: If the tensors do not fit each other.
@@ -91,6 +94,8 @@ class ImageData:
     ) -> Iterator[Batch]:
         """This rank's part of each step, in the order of :func:`trainables.data.order.batch_order`."""
         order = batch_order(self.num_train, reading.batch_size, study_seed=study_seed, epoch=epoch)
+        # One copy an epoch: a step then indexes where the images are, without waiting for them.
+        order = to_device(order, self.train_images.device)
         for step in order[reading.first_step :]:
             index = step.view(reading.world, -1)[reading.rank]
             yield Batch(images=self.train_images[index], labels=self.train_labels[index])

@@ -104,7 +104,10 @@ class Augmentation:
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """(images / 255 - mean) / std, float32, for images uint8 (b, C, H, W); what evaluation needs."""
-        self._mean, self._std = self._mean.to(images.device), self._std.to(images.device)
+        self._mean, self._std = (
+            self._mean.to(images.device, non_blocking=True),
+            self._std.to(images.device, non_blocking=True),
+        )
         return images.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
 
     def _moved(self, images: torch.Tensor, batch: "_Batch") -> torch.Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from trainables.data.transfer import to_device
 from trainables.recipes.policies import Change, Changes
 
 FILL = 128.0
@@ -21,7 +22,8 @@ def apply_changes(images: torch.Tensor, rounds: Changes) -> torch.Tensor:
 
     Returns:
         uint8, of the same shape. To the pixel what torchvision's ``AutoAugment`` and ``RandAugment`` with bilinear
-        interpolation and a grey fill give each image alone.
+        interpolation and a grey fill give each image alone. On a GPU, moves, rotations and sharpening wait for it:
+        torchvision makes small tensors for them in ordinary memory and copies these.
     """
     for changes in rounds:
         images = _apply_round(images, changes)
@@ -66,7 +68,7 @@ def _apply_round(images: torch.Tensor, changes: list[Change | None]) -> torch.Te
     if not groups:
         return images
     # One transfer for all groups, not one each.
-    order = torch.tensor([at for members in groups.values() for at in members]).to(images.device)
+    order = to_device(torch.tensor([at for members in groups.values() for at in members]), images.device)
     parts = torch.split(order, [len(members) for members in groups.values()])
     changed = [apply_change(images[part], change) for change, part in zip(groups, parts, strict=True)]
     return images.index_copy_(0, order, torch.cat(changed))

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from trainables.data.transfer import to_device
+
 # Of the RGB values of ImageNet's training images scaled to [0, 1].
 _EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
 _EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
@@ -22,4 +24,4 @@ def draw_colour_shifts(generator: np.random.Generator, num_images: int, std: flo
 
 def shift_colours(images: torch.Tensor, shifts: np.ndarray) -> torch.Tensor:
     """The images, float32 (b, 3, H, W) in [0, 1], plus one shift per image and channel, (b, 3); in place, not clipped."""
-    return images.add_(torch.from_numpy(shifts.astype(np.float32)).to(images.device)[:, :, None, None])
+    return images.add_(to_device(torch.from_numpy(shifts.astype(np.float32)), images.device)[:, :, None, None])

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from trainables.data.transfer import to_device
+
 ATTEMPTS = 10
 
 
@@ -83,7 +85,7 @@ def draw_flips(generator: np.random.Generator, num_images: int, probability: flo
 
 def flip(images: torch.Tensor, flips: np.ndarray) -> torch.Tensor:
     """The images, (b, C, H, W), mirrored left to right where ``flips``, (b,), is true."""
-    mask = torch.from_numpy(flips).to(images.device)
+    mask = to_device(torch.from_numpy(flips), images.device)
     return torch.where(mask.view(-1, 1, 1, 1), images.flip(3), images)
 
 
@@ -100,4 +102,4 @@ def _sampling_points(start: np.ndarray, length: np.ndarray, side: int, device: t
     """Where each of ``side`` output pixels lies, in grid_sample's coordinates, shape (b, side)."""
     centres = (np.arange(side) + 0.5) * (length[:, None] / side) - 0.5
     pixels = start[:, None] + np.clip(centres, 0, length[:, None] - 1)
-    return torch.from_numpy(((2 * pixels + 1) / side - 1).astype(np.float32)).to(device)
+    return to_device(torch.from_numpy(((2 * pixels + 1) / side - 1).astype(np.float32)), device)

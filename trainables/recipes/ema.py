@@ -83,17 +83,23 @@ class Ema:
         self._interval = ema_interval(horizon=horizon, every=every, total_steps=total_steps)
         self._horizon, self._total_steps, self._warmup_steps = horizon, total_steps, warmup_steps
 
-    def update(self, model: nn.Module, step: int) -> None:
-        """Takes in the weights of ``model`` after optimizer step ``step`` (from 0), if an update is due."""
+    def share(self, step: int) -> float:
+        """Share of the new weights in the average after optimizer step ``step`` (from 0); 0 if no update is due."""
         if step >= self._warmup_steps and (step + 1) % self._interval:
-            return
-        share = ema_share(
+            return 0.0
+        return ema_share(
             horizon=self._horizon,
             every=self._interval,
             total_steps=self._total_steps,
             step=step,
             warmup_steps=self._warmup_steps,
         )
+
+    def update(self, model: nn.Module, step: int) -> None:
+        """Takes in the weights of ``model`` after optimizer step ``step`` (from 0), if an update is due."""
+        share = self.share(step)
+        if not share:
+            return
         floating: list[tuple[torch.Tensor, torch.Tensor]] = []
         for averaged, new in zip(_tensors(self.model), _tensors(model), strict=True):
             if averaged.is_floating_point():

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from trainables.data.transfer import to_device
+
 AREA = (0.02, 1 / 3)
 RATIO = (0.3, 1 / 0.3)
 ATTEMPTS = 10
@@ -68,7 +70,7 @@ def erase(images: torch.Tensor, erasures: Erasures, first: int) -> torch.Tensor:
     device = images.device
     noise_generator = torch.Generator(device).manual_seed(erasures.noise_seed)
     noise = torch.empty((len(erasures.image), *images.shape[1:]), device=device).normal_(generator=noise_generator)
-    boxes = torch.from_numpy(np.stack([*erasures[:5]])[:, mine]).to(device)
+    boxes = to_device(torch.from_numpy(np.stack([*erasures[:5]])[:, mine]), device)
     place, top, left, height, width = (row.view(-1, 1, 1, 1) for row in boxes)
     rows = torch.arange(images.shape[2], device=device).view(1, 1, -1, 1)
     columns = torch.arange(images.shape[3], device=device).view(1, 1, 1, -1)

@@ -83,7 +83,9 @@ def apply_mix(images: torch.Tensor, labels: torch.Tensor, mix: Mix) -> TrainBatc
     return TrainBatch(images=images, labels=labels, partner_labels=partner_labels, own_share=shares)
 
 
-def mixed_cross_entropy(logits: torch.Tensor, batch: TrainBatch, label_smoothing: float = 0.0) -> torch.Tensor:
+def mixed_cross_entropy(
+    logits: torch.Tensor, batch: TrainBatch, label_smoothing: float | torch.Tensor = 0.0
+) -> torch.Tensor:
     """Mean cross-entropy over all b samples of the batch, nats; an unreadable sample adds 0 and is counted.
 
     Equal to the cross-entropy with soft targets: own_share of the own class, the rest of the partner's, and of all that
@@ -92,7 +94,7 @@ def mixed_cross_entropy(logits: torch.Tensor, batch: TrainBatch, label_smoothing
     Args:
         logits: float32, shape (b, num_classes).
         batch: Its labels and shares.
-        label_smoothing: Share of the target spread evenly over all classes.
+        label_smoothing: Share of the target spread evenly over all classes; a scalar.
 
     Returns:
         A scalar.
@@ -102,9 +104,13 @@ def mixed_cross_entropy(logits: torch.Tensor, batch: TrainBatch, label_smoothing
     if batch.partner_labels is not None and batch.own_share is not None:
         partner = _label_loss(log_probabilities, batch.partner_labels)
         likelihood = batch.own_share * likelihood + (1.0 - batch.own_share) * partner
-    if label_smoothing:
+    if isinstance(label_smoothing, torch.Tensor) or label_smoothing:
         spread = torch.where(batch.labels >= 0, -log_probabilities.mean(dim=1), 0.0)
-        likelihood = (1.0 - label_smoothing) * likelihood + label_smoothing * spread
+        spread = label_smoothing * spread
+        if isinstance(label_smoothing, torch.Tensor):
+            # Without smoothing a class that is impossible counts nothing: 0 times infinity would be NaN.
+            spread = torch.where(label_smoothing > 0, spread, 0.0)
+        likelihood = (1.0 - label_smoothing) * likelihood + spread
     return likelihood.sum() / len(logits)
 
 

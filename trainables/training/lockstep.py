@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from trainables.data.dataset import UNREADABLE, Batch, Dataset, RandomCrop, Reading
+from trainables.data.resident import resident
+from trainables.data.transfer import to_device
 from trainables.recipes.mixing import TrainBatch
 from trainables.recipes.recipe import Recipe
 from trainables.training.checkpoints import read_checkpoint
@@ -18,7 +20,7 @@ from trainables.training.member import MemberTraining
 from trainables.training.member_log import apportion
 from trainables.training.plan import TrainingPlan
 from trainables.training.ranks import Ranks
-from trainables.training.records import Member, MemberEpoch, MemberResult
+from trainables.training.records import Member, MemberEpoch, MemberResult, PackWay
 
 EVAL_BATCH_SIZE = 256
 """Images that a rank evaluates at a time: fixed, because the last bits of a result may depend on it."""
@@ -57,6 +59,7 @@ class LockstepPack:
         model_options: Mapping[str, Any] | None = None,
         ranks: Ranks | None = None,
         decode_workers: int = 0,
+        device_share: float = 1.0,
     ) -> None:
         """Checks what is asked for; models are built when the first epoch starts.
 
@@ -64,7 +67,7 @@ class LockstepPack:
             members: At least one; keys are unique.
             model: A name that :func:`trainables.create_model` takes.
             optimizer: A name that :func:`trainables.create_optimizer` takes.
-            data: The images; batches are moved to the device.
+            data: The images; batches are moved to the device, or all of it at once (:func:`~trainables.data.resident.resident`).
             recipe: Training settings, for all that is not among a member's hyperparameters.
             epochs: Length of the training, 1 or more; the schedule ends there.
             study_seed: 0 or more; with the epoch it decides the order of the images and their augmentation.
@@ -72,6 +75,7 @@ class LockstepPack:
             model_options: Further keyword arguments of :func:`trainables.create_model`.
             ranks: The processes that train the pack together; by default this one alone.
             decode_workers: Processes that read and decode images for this one, if the dataset uses any.
+            device_share: Of the device, what is for this pack: others train beside it.
 
         Raises:
             UnknownName: If the model, the optimizer or a hyperparameter is unknown.
@@ -90,7 +94,8 @@ class LockstepPack:
         """Time this object spent training, all members together."""
         self.eval_seconds = 0.0
         """Time this object spent evaluating, all members together."""
-        self._data, self._asked_recipe, self._study_seed, self._ranks = data, asked, study_seed, ranks
+        self._data = resident(data, torch.device(device), device_share)
+        self._asked_recipe, self._study_seed, self._ranks = asked, study_seed, ranks
         self._decode_workers = decode_workers
         self._plan = TrainingPlan(
             model=model,
@@ -109,6 +114,18 @@ class LockstepPack:
         self._members = [MemberTraining(member, self._plan) for member in members]
         self._problems: set[str] = set()
         self._interrupted = False
+        self.note: str | None = None
+        """Why the members are trained in a loop although more was asked for, half a sentence."""
+
+    @property
+    def way(self) -> PackWay:
+        """How the next step trains the members: one after the other, or all at once."""
+        return "loop"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the pack knows the way that it goes on in; until then, steps may take longer than they will."""
+        return True
 
     @property
     def finished(self) -> bool:
@@ -231,11 +248,7 @@ class LockstepPack:
         """Trains to the end of the epoch, where ``step`` is 0 again, or to a pause; returns the members that took part."""
         started = time.perf_counter()
         taking_part = self._live()
-        for training in taking_part:
-            if self.step:
-                training.build()
-            else:
-                training.begin_epoch()
+        self._begin(taking_part)
         self._steps(epoch, taking_part, pause)
         self._synchronise()
         sums = self._summed([training.training_sums() for training in taking_part])
@@ -246,6 +259,13 @@ class LockstepPack:
         self.train_seconds += wall
         apportion(wall, taking_part)
         return taking_part
+
+    def _begin(self, taking_part: Sequence[MemberTraining]) -> None:
+        for training in taking_part:
+            if self.step:
+                training.build()
+            else:
+                training.begin_epoch()
 
     def _steps(self, epoch: int, taking_part: Sequence[MemberTraining], pause: Callable[[], bool]) -> None:
         per_epoch, first = self._plan.steps_per_epoch, (epoch - 1) * self._plan.steps_per_epoch
@@ -271,8 +291,8 @@ class LockstepPack:
     def _augmented(self, read: Batch, epoch: int, step_of_epoch: int, *, mix: bool = True) -> TrainBatch:
         device = self._plan.device
         return self._augmentation.augment(
-            read.images.to(device, non_blocking=True),
-            read.labels.to(device, non_blocking=True),
+            to_device(read.images, device),
+            to_device(read.labels, device),
             study_seed=self._study_seed,
             epoch=epoch,
             step=step_of_epoch,
@@ -283,7 +303,9 @@ class LockstepPack:
 
     def _step(self, read: Batch, taking_part: Sequence[MemberTraining], epoch: int, step: int) -> None:
         self._problems.update(read.problems)
-        batch = self._augmented(read, epoch, self.step)
+        self._train_members(self._augmented(read, epoch, self.step), taking_part, step)
+
+    def _train_members(self, batch: TrainBatch, taking_part: Sequence[MemberTraining], step: int) -> None:
         for training in taking_part:
             if training.live:
                 # A copy: a model that works in place must not change what its neighbours see.
@@ -301,13 +323,13 @@ class LockstepPack:
         started = time.perf_counter()
         taking_part = self._live()
         self._prepare_batch_norm(epoch, taking_part)
-        counted = torch.zeros((), dtype=torch.int64)
+        counted = torch.zeros((), dtype=torch.int64, device=self._plan.device)
         if taking_part:
             with closing(self._eval_batches()) as batches:
                 for batch in batches:
                     counted += self._evaluate_batch(batch, taking_part)
         self._synchronise()
-        num_eval = int(self._ranks.sum(counted.to(self._plan.device)))
+        num_eval = int(self._ranks.sum(counted))
         if taking_part and not num_eval:
             raise ValueError(
                 f"dataset {self._data.name!r}: no evaluation image could be read; repair the files it names"
@@ -355,13 +377,18 @@ class LockstepPack:
     def _evaluate_batch(self, batch: Batch, taking_part: Sequence[MemberTraining]) -> torch.Tensor:
         """Evaluates one batch; the number of its images that could be read."""
         self._problems.update(batch.problems)
-        if len(batch.labels):
-            images = self._augmentation.normalised(batch.images.to(self._plan.device, non_blocking=True))
-            labels = batch.labels.to(self._plan.device, non_blocking=True)
-            for training in taking_part:
-                if training.live:
-                    training.evaluate(images.clone(), labels)
-        return (batch.labels != UNREADABLE).sum()
+        labels = to_device(batch.labels, self._plan.device)
+        if len(labels):
+            images = self._augmentation.normalised(to_device(batch.images, self._plan.device))
+            self._evaluate_members(images, labels, taking_part)
+        return (labels != UNREADABLE).sum()
+
+    def _evaluate_members(
+        self, images: torch.Tensor, labels: torch.Tensor, taking_part: Sequence[MemberTraining]
+    ) -> None:
+        for training in taking_part:
+            if training.live:
+                training.evaluate(images.clone(), labels)
 
     def _reading(self, batch_size: int, first_step: int) -> Reading:
         return Reading(

@@ -81,7 +81,7 @@ class MemberTraining(MemberLog):
             model, optimizer = self._built()
             model.train()
             for group in optimizer.param_groups:
-                group["lr"] = self._lr(step)
+                group["lr"] = self.lr(step)
             optimizer.zero_grad(set_to_none=True)
             logits = self._logits(model, batch.images)
             loss = mixed_cross_entropy(logits, batch, self._plan.recipe.label_smoothing)
@@ -105,6 +105,45 @@ class MemberTraining(MemberLog):
             optimizer.step()
             if self._ema is not None:
                 self._ema.update(model, step)
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """The pack's plan with the member's own recipe and model options."""
+        return self._plan
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is trained, once built."""
+        return self._built()[0]
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """torch's optimizer over the model, once built."""
+        return self._built()[1]
+
+    @property
+    def ema(self) -> Ema | None:
+        """The average of the weights, if the recipe asks for one."""
+        return self._ema
+
+    def training_logits(self, images: torch.Tensor) -> torch.Tensor:
+        """The model's logits in training mode, without autocast, shape (B, num_classes); what it raises is raised here.
+
+        Args:
+            images: float32, shape (B, C, H, W); the member may overwrite them.
+        """
+        self.model.train()
+        with self._random.active():
+            return self._logits(self.model, images, autocast=False)
+
+    def share_sums(self, shared: torch.Tensor) -> None:
+        """Keeps the epoch's sums in another tensor from now on, which others may add to.
+
+        Args:
+            shared: float64, shape (3,), overwritten: sum of training losses, of evaluation losses, wrong answers.
+        """
+        shared.copy_(torch.stack([self._loss_sum, self._eval_loss_sum, self._wrong]))
+        self._loss_sum, self._eval_loss_sum, self._wrong = shared.unbind()
 
     def training_sums(self) -> torch.Tensor:
         """What the ranks add up after training: sum of the losses, and 1 if the member failed on this rank; shape (2,)."""
@@ -197,7 +236,7 @@ class MemberTraining(MemberLog):
                 train_loss=self._train_loss,
                 error=100.0 * wrong / num_eval,
                 eval_loss=eval_loss,
-                lr=self._lr(epoch * self._plan.steps_per_epoch - 1),
+                lr=self.lr(epoch * self._plan.steps_per_epoch - 1),
                 seconds=0.0,
             )
             self.history.append(row)
@@ -306,17 +345,19 @@ class MemberTraining(MemberLog):
     def _zero(self) -> torch.Tensor:
         return torch.zeros((), dtype=torch.float64, device=self._plan.device)
 
-    def _lr(self, step: int) -> float:
+    def lr(self, step: int) -> float:
+        """The learning rate at a step, counted from 0 over the whole training."""
         return self._plan.lr(float(self._hyperparameters.optimizer["lr"]), step)
 
-    def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self._plan.device.type, dtype=torch.bfloat16, enabled=self._plan.bfloat16):
+    def _logits(self, model: nn.Module, images: torch.Tensor, *, autocast: bool = True) -> torch.Tensor:
+        enabled = self._plan.bfloat16 and autocast
+        with torch.autocast(self._plan.device.type, dtype=torch.bfloat16, enabled=enabled):
             logits = model(images)
         expected = (len(images), self._plan.num_classes)
         if not isinstance(logits, torch.Tensor) or logits.shape != expected:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise ValueError(f"the model returned {got} instead of logits of shape {expected}")
-        return logits.float()
+        return single_precision(logits)
 
     def _stop(self, status: Status, reason: str) -> None:
         self.status, self.reason = status, reason
@@ -338,3 +379,8 @@ class MemberTraining(MemberLog):
             self._stop("failed", one_line(error))
         finally:
             self.own_seconds += time.perf_counter() - started
+
+
+def single_precision(logits: torch.Tensor) -> torch.Tensor:
+    """Logits in float32, or in float64 if they are."""
+    return logits if logits.dtype == torch.float64 else logits.float()

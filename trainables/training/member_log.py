@@ -1,6 +1,8 @@
 """What is known of one member of a pack, whatever trains it: its status, history and time. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -90,6 +92,18 @@ class MemberLog:
                     f"member {self.member.key!r}: the checkpoint has {name} {state[name]!r}, the study asks for {value!r}; "
                     "give the study another name, or restore what it was"
                 )
+
+
+@contextmanager
+def spent_on_each(members: Sequence[MemberLog]) -> Iterator[None]:
+    """The time inside is spent on these members, on each the same part of it."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        elapsed = time.perf_counter() - started
+        for member in members:
+            member.own_seconds += elapsed / len(members)
 
 
 def apportion(wall_seconds: float, members: Sequence[MemberLog]) -> None:

@@ -6,6 +6,10 @@ from typing import Literal
 
 Hyperparameter = float | int | str | bool
 Status = Literal["running", "completed", "diverged", "failed", "pruned"]
+PackMode = Literal["auto", "loop", "fused"]
+"""How a pack is asked to train its members, see :func:`trainables.create_pack`."""
+PackWay = Literal["loop", "fused"]
+"""How a pack trains its members: one after the other on each batch, or all at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
