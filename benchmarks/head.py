@@ -54,7 +54,7 @@ def kind_of(process: psutil.Process) -> str:
     if process.pid == psutil.Process().pid:
         return "the driver"
     if command and command[0].startswith("ray::"):
-        return command[0].split(".")[0]
+        return str(command[0]).split(".")[0]
     scripts = [Path(part).name for part in command[:4] if not part.startswith("-")]
     return next((name for name in reversed(scripts) if name), str(process.name()))
 
