@@ -1,9 +1,11 @@
 """Figures as files at the size of a printed page: PNG, SVG, PDF."""
 
+import asyncio
 import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,15 +76,33 @@ def write_figures(
 
 
 def write_pictures(
-    figures: "Mapping[str, Figure]", folder: str | Path, formats: Sequence[str] = ("png",)
+    figures: "Mapping[str, Figure] | Future[Mapping[str, Figure]]",
+    folder: str | Path,
+    formats: Sequence[str] = ("png",),
 ) -> list[Path]:
-    """Writes figures by name, as :func:`write_figures` does. No request leaves the machine."""
+    """Writes figures by name, as :func:`write_figures` does. No request leaves the machine.
+
+    Args:
+        figures: Or what will be, for another thread: the browser, which takes seconds, starts meanwhile.
+        folder: As there.
+        formats: As there.
+    """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"formats: got {unknown[0]!r}, expected some of {', '.join(FORMATS)}.")
     browser = find_browser()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if not isinstance(figures, Future):
+        known, figures = figures, Future()
+        figures.set_result(known)
+        if not known:
+            return []
+    return _draw(figures, folder, formats, browser)
+
+
+def _jobs(figures: "Mapping[str, Figure]", folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+    """What Kaleido is asked for."""
     jobs = []
     for name, figure in figures.items():
         printed = publication(figure).to_dict()
@@ -91,9 +111,7 @@ def write_pictures(
             scale = PNG_DPI / _PX_PER_IN if kind == "png" else 1
             options = {"format": kind, "width": width, "height": height, "scale": scale}
             jobs.append({"fig": printed, "path": folder / f"{name}.{kind}", "opts": options})
-    if jobs:
-        _draw(jobs, browser)
-    return [job["path"] for job in jobs]
+    return jobs
 
 
 def publication(figure: "Figure") -> "Figure":
@@ -141,14 +159,11 @@ def find_browser() -> str:
     return found
 
 
-def _draw(jobs: list[dict[str, Any]], browser: str) -> None:
-    import kaleido
-
-    # Without these two Kaleido's page loads MathJax, and maybe plotly.js, from the network.
-    options = {"path": browser, "mathjax": False, "plotlyjs": _plotly_js(), "proxy_server": _NOWHERE}
+def _draw(figures: "Future[Mapping[str, Figure]]", folder: Path, formats: Sequence[str], browser: str) -> list[Path]:
     try:
-        with log_levels(CHANNEL_LEVELS):
-            kaleido.write_fig_from_object_sync(jobs, kopts=options, cancel_on_error=True)
+        # In a thread, as there may be an event loop in this one: a notebook's.
+        with log_levels(CHANNEL_LEVELS), ThreadPoolExecutor(max_workers=1) as pool:
+            return pool.submit(asyncio.run, _drawn(figures, folder, formats, browser)).result()
     # Its file, or its folder, cannot be written.
     except OSError:
         raise
@@ -158,6 +173,18 @@ def _draw(jobs: list[dict[str, Any]], browser: str) -> None:
             f"{browser}: the figures could not be drawn ({type(error).__name__}); see that this browser starts, or name "
             "another in BROWSER_PATH."
         ) from error
+
+
+async def _drawn(
+    figures: "Future[Mapping[str, Figure]]", folder: Path, formats: Sequence[str], browser: str
+) -> list[Path]:
+    from kaleido import Kaleido
+
+    # Without mathjax and plotlyjs Kaleido's page loads MathJax, and maybe plotly.js, from the network.
+    async with Kaleido(path=browser, mathjax=False, plotlyjs=_plotly_js(), proxy_server=_NOWHERE) as kaleido:
+        jobs = _jobs(await asyncio.wrap_future(figures), folder, formats)
+        await kaleido.write_fig_from_object(jobs, cancel_on_error=True)
+    return [job["path"] for job in jobs]
 
 
 def _plotly_js() -> Path:

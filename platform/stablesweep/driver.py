@@ -19,14 +19,12 @@ from stablesweep.errors import StablesweepError
 from stablesweep.job import PackJob
 from stablesweep.mailbox import Mailbox
 from stablesweep.orphans import orphans_removed
+from stablesweep.ray_session import HEAD
 from stablesweep.reasons import DRIVER_DIED, OUT_OF_MEMORY
 from stablesweep.study import Pack
 
 LOOK_EVERY_S = 2.0
 """So often, after a stop was asked for, it is looked whether packs still train."""
-HEAD = {"node:__internal_head__": 0.0001}
-"""The Tune trial only waits for its Train run: it costs no CPU, and sits on the node that is lost last. The smallest share that
-Ray knows: 10,000 packs at once."""
 
 
 class PackSource(Protocol):
@@ -217,6 +215,7 @@ def train_packs(
     with tempfile.TemporaryDirectory(prefix="stablesweep-ray-") as folder, orphans_removed():
         trainable = ray.tune.with_parameters(_drive, mailbox=mailbox.actor, pack=pack, storage=f"{folder}/train")
         results = ray.tune.Tuner(
+            # A trial only waits for its Train run: it costs no CPU.
             ray.tune.with_resources(trainable, HEAD),
             tune_config=ray.tune.TuneConfig(
                 search_alg=queue,

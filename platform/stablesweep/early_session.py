@@ -6,10 +6,11 @@ import os
 import threading
 from typing import Self
 
+from stablesweep.coordinator import start_coordinator
 from stablesweep.errors import StablesweepError
 from stablesweep.home import Home, is_locked
 from stablesweep.messages import FINAL
-from stablesweep.ray_session import prepare_environment, ray_session
+from stablesweep.ray_session import HEAD, prepare_environment, ray_session
 from stablesweep.record import record_errors
 from stablesweep.status import read_states
 from stablesweep.study import Study
@@ -49,9 +50,13 @@ class EarlySession:
         if self._error is not None:
             raise self._error
 
+    def begin_to_end(self) -> None:
+        """Begin to end the session; does not wait for it."""
+        self._done.set()
+
     def end(self) -> None:
         """End the session before the block does."""
-        self._done.set()
+        self.begin_to_end()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -62,6 +67,7 @@ class EarlySession:
         try:
             with ray_session():
                 self._started.set()
+                start_coordinator(HEAD)
                 self._done.wait()
         except BaseException as error:  # noqa: BLE001 - raised again by wait
             self._error = error

@@ -1,5 +1,6 @@
 """After the training: the report and the summary, read back from MLflow as anybody else would."""
 
+import importlib
 import logging
 import math
 import shutil
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from plotly.graph_objects import Figure
 
+LIBRARIES = ("scipy.stats", "sklearn.ensemble", "plotly.graph_objects", "kaleido")
+"""What a report needs and nothing before it; seconds to import."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,6 +45,12 @@ class Report:
     summary: StudySummary
     seconds: float
     """What making and logging it took."""
+
+
+def import_libraries() -> None:
+    """What :func:`make_report` would import on the way, for when there is nothing else to do, and before threads start."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
 def make_report(
@@ -72,16 +82,18 @@ def make_report(
     """
     began = time.monotonic()
     record = home.studies().read([name, *more], where)
-    summary = summarize(record)
-    figures = shown_figures(record, summary, published)
     selected = bool(more or where)
     target = path or home.study(name).path / ("selection.html" if selected else tags.REPORT_ARTIFACT)
     if selected or record.source:
-        write_text(target, render_page(record, summary, figures))
+        summary = summarize(record)
+        write_text(target, render_page(record, summary, shown_figures(record, summary, published)))
     else:
-        # MLflow gets the figures without the paper's.
-        own = shown_figures(record, summary) if published else figures
-        with _pictures({shown.name: shown.figure for shown in own}) as pictures:
+        with _pictures() as pictures:
+            summary = summarize(record)
+            figures = shown_figures(record, summary, published)
+            # MLflow gets the figures without the paper's.
+            own = shown_figures(record, summary) if published else figures
+            pictures.figures.set_result({shown.name: shown.figure for shown in own})
             write_text(target, render_page(record, summary, figures))
             _publish(record, summary, target, pictures)
     return Report(path=target, summary=summary, seconds=time.monotonic() - began)
@@ -93,23 +105,32 @@ class _Pictures:
 
     files: Path
     """The folder with their folder, which is as the artifacts are."""
+    figures: "Future[Mapping[str, Figure]]"
+    """To be set: the thread waits for them."""
     drawn: "Future[bool]"
     """Whether all are there, once they are."""
 
 
 @contextmanager
-def _pictures(figures: "Mapping[str, Figure]") -> Iterator[_Pictures]:
-    """Drawn while the block runs: the browser takes seconds. Their folder is gone afterwards."""
+def _pictures() -> Iterator[_Pictures]:
+    """Drawn while the block runs: the browser takes seconds, also to start. Their folder is gone afterwards."""
     from dashboards.tracking.connection import quiet_mlflow
 
+    # Imports of two threads can be in each other's way.
+    import_libraries()
+    figures: Future[Mapping[str, Figure]] = Future()
     # The browser is started with a copy of the environment, which must not lose a name meanwhile: so no part of the block
     # makes MLflow quiet by itself.
     with quiet_mlflow(), tempfile.TemporaryDirectory() as files, ThreadPoolExecutor(max_workers=1) as pool:
         drawn = pool.submit(_draw, figures, Path(files) / tags.FIGURES_FOLDER)
-        yield _Pictures(files=Path(files), drawn=drawn)
+        try:
+            yield _Pictures(files=Path(files), figures=figures, drawn=drawn)
+        finally:
+            if not figures.done():
+                figures.set_result({})
 
 
-def _draw(figures: "Mapping[str, Figure]", folder: Path) -> bool:
+def _draw(figures: "Future[Mapping[str, Figure]]", folder: Path) -> bool:
     """Make the pictures; False where there is no browser that draws them."""
     from dashboards.figures.export import NoBrowser, write_pictures
 

@@ -231,6 +231,12 @@ def _started(ray: EarlySession, watch: Stopwatch) -> Iterator[None]:
         ray.wait()
     try:
         yield
+        # Ray mostly waits for its processes, and the report comes next.
+        ray.begin_to_end()
+        with watch.time("importing for the report"):
+            from stablesweep.reporting import import_libraries
+
+            import_libraries()
     finally:
         with watch.time("Ray stop"):
             ray.end()

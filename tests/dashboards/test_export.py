@@ -1,14 +1,17 @@
 """Figures as files: of the size that was promised, drawn by a real browser that asks nobody for anything."""
 
+import asyncio
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from choreographer.channels.pipe import Pipe
+from plotly.graph_objects import Figure
 
 from dashboards.figures import edf_figure
 from dashboards.figures.export import (
@@ -81,6 +84,32 @@ def test_no_request_leaves_the_machine(chromium: str, tmp_path: Path, monkeypatc
     assert not re.findall(r'"address":"[^"]*:53"', text)
     for wanted in ("mathjax", "plot.ly", "cdnjs"):
         assert wanted not in text.lower()
+
+
+def test_the_browser_waits_for_figures_that_another_thread_makes(chromium: str, tmp_path: Path) -> None:
+    later: Future[Mapping[str, Figure]] = Future()
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(write_pictures, later, tmp_path, ("svg",))
+        later.set_result({"edf": edf_figure([empirical_distribution([1.0, 2.0], arm="a/sgd")])})
+        assert drawn.result() == [tmp_path / "edf.svg"]
+    assert "a/sgd (n 2" in (tmp_path / "edf.svg").read_text(encoding="utf-8")
+
+
+def test_where_there_will_be_no_figures_the_browser_ends(chromium: str, tmp_path: Path) -> None:
+    later: Future[Mapping[str, Figure]] = Future()
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(write_pictures, later, tmp_path)
+        later.set_result({})
+        assert drawn.result() == []
+
+
+def test_pictures_are_drawn_in_a_notebook_that_has_an_event_loop(chromium: str, tmp_path: Path) -> None:
+    figure = edf_figure([empirical_distribution([1.0, 2.0], arm="a/sgd")])
+
+    async def cell() -> list[Path]:
+        return write_pictures({"edf": figure}, tmp_path, ("svg",))
+
+    assert asyncio.run(cell()) == [tmp_path / "edf.svg"]
 
 
 def test_nothing_to_show_writes_nothing(chromium: str, make_record: MakeRecord, tmp_path: Path) -> None:

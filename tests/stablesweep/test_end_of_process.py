@@ -1,0 +1,53 @@
+"""The end of a command's process: its code, what it still writes, and what it does not take seconds for."""
+
+import subprocess
+import sys
+
+BEFORE = """
+import atexit, sys, threading, time
+from stablesweep.__main__ import start
+
+class Cycle:
+    def __init__(self):
+        self.own = self
+    def __del__(self):
+        print("collected")
+
+kept = Cycle()
+atexit.register(print, "at the end")
+"""
+
+
+def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """A command in a process that has something left at its end."""
+    script = f"{BEFORE}{before}\nsys.argv = {['stablesweep', *arguments]!r}\nstart()"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+def test_all_is_written_and_what_asked_for_it_is_called_at_the_end() -> None:
+    ended = command("--version")
+    assert ended.stdout.startswith("stablesweep, version ")
+    assert ended.stdout.endswith("\nat the end\n")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_error_has_its_sentence_and_its_code() -> None:
+    ended = command("run", "nothing")
+    assert (ended.returncode, ended.stdout) == (2, "at the end\n")
+    assert ended.stderr == "Error: nothing: no such file; give a study file, or a built-in study: quickstart.\n"
+
+
+def test_a_thread_that_is_at_work_is_waited_for() -> None:
+    work = "threading.Thread(target=lambda: (time.sleep(0.5), print('done'))).start()"
+    ended = command("--version", before=work)
+    # Python's own way: the thread, what is called at the end, the memory.
+    assert ended.stdout.splitlines()[1:] == ["done", "at the end", "collected"]
+    assert ended.returncode == 0
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:
+    shell = f"{sys.executable} -m stablesweep --help | true"
+    ended = subprocess.run(["bash", "-c", f"set -o pipefail; {shell}"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    # Whether the reader was there still when the text was written is chance.
+    assert ended.returncode in (0, 1, 120)
