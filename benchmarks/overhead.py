@@ -19,10 +19,15 @@ from pathlib import Path
 import click
 import yaml
 from hardware import cores, machine
-from overhead_ways import WAYS, Errors
+from overhead_ways import WAYS as OTHER_WAYS
+from overhead_ways import Errors
 from process_use import Use, measure
+from train_alone import require_results
 
 import stablesweep as ss
+
+PLATFORM = "platform"
+WAYS = (PLATFORM, *OTHER_WAYS)
 
 ARMS = 4
 """Of the quickstart."""
@@ -54,8 +59,19 @@ def run(way: str, draws: int, settings: Sequence[str], folder: Path) -> Found:
     file.write_text(yaml.safe_dump(study.to_config(), sort_keys=False))
     command = [sys.executable, str(Path(__file__).with_name("overhead_ways.py")), way, str(file), str(out)]
     own = {name: value for name, value in os.environ.items() if name not in OF_THE_USER}
+    home = Path(tempfile.mkdtemp(dir=folder))
+    if way == PLATFORM:
+        # As users run it: Ray, packs, MLflow, report.
+        command = [sys.executable, "-m", "stablesweep", "run", str(file), "--home", str(home)]
     use = measure(command, {**own, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"})
-    return Found(way=way, trials=draws * ARMS, use=use, errors=json.loads(out.read_text()))
+    errors = _errors(study.name, home) if way == PLATFORM else json.loads(out.read_text())
+    return Found(way=way, trials=draws * ARMS, use=use, errors=errors)
+
+
+def _errors(study: str, home: Path) -> Errors:
+    trials = ss.load(study, home).trials
+    require_results(set(trials["status"].to_pylist()))
+    return dict(zip(trials["key"].to_pylist(), trials["error"].to_pylist(), strict=True))
 
 
 def differing(errors: Errors, expected: Errors) -> int:
@@ -98,8 +114,8 @@ def in_order(ways: Sequence[str], most: Mapping[str, int], trials: int) -> list[
 
 @click.command(help=__doc__)
 @click.option("--trials", "counts", multiple=True, type=click.IntRange(ARMS), default=(16, 64, 256), show_default=True)
-@click.option("--way", "ways", multiple=True, type=click.Choice(list(WAYS)), default=tuple(WAYS), show_default=True)
-@click.option("--most", multiple=True, type=(click.Choice(list(WAYS)), int), help="A way, and its most trials.")
+@click.option("--way", "ways", multiple=True, type=click.Choice(WAYS), default=WAYS, show_default=True)
+@click.option("--most", multiple=True, type=(click.Choice(WAYS), int), help="A way, and its most trials.")
 @click.option("--set", "settings", multiple=True, help="As of `stablesweep run`, for the platform alone.")
 def main(counts: Sequence[int], ways: Sequence[str], most: Sequence[tuple[str, int]], settings: Sequence[str]) -> None:
     """See the help."""
@@ -114,7 +130,7 @@ def main(counts: Sequence[int], ways: Sequence[str], most: Sequence[tuple[str, i
             bare: Found | None = None
             walls: dict[str, float] = {}
             for way in in_order(ways, dict(most), trials):
-                found = run(way, trials // ARMS, settings if way == "platform" else [], Path(folder))
+                found = run(way, trials // ARMS, settings if way == PLATFORM else [], Path(folder))
                 bare = found if way == "bare" else bare
                 walls[way] = found.use.wall_s
                 print(row(found, bare), flush=True)

@@ -1,7 +1,7 @@
-"""The same trials trained in four ways; each is a command of its own: ``python benchmarks/overhead_ways.py WAY STUDY OUT``.
+"""The platform's trials trained in three other ways, each a command: ``python benchmarks/overhead_ways.py WAY STUDY OUT``.
 
-All train with the same code, a member of :class:`trainables.LockstepPack` that is alone except in the platform's packs, so
-that what differs is what is around it.
+All train with the platform's code, a member of :class:`trainables.LockstepPack`, here one that is alone, so that what differs is
+what is around it.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware import cores
-from train_alone import require_results, train_alone
+from train_alone import train_alone
 
 import stablesweep as ss
 from stablesweep.trials import Trial, plan_trials
@@ -22,13 +22,6 @@ from stablesweep.trials import Trial, plan_trials
 CORES = cores()
 Errors = dict[str, float | None]
 """By trial, the final error in percent; None if it diverged."""
-
-
-def this_platform(study: ss.Study, folder: Path) -> Errors:
-    """This platform: Ray, packs, MLflow, report."""
-    trials = ss.run(study, folder / "home").trials
-    require_results(set(trials["status"].to_pylist()))
-    return dict(zip(trials["key"].to_pylist(), trials["error"].to_pylist(), strict=True))
 
 
 def bare(study: ss.Study, folder: Path) -> Errors:
@@ -151,7 +144,6 @@ def _ranges(draws: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, floa
 
 
 WAYS: Mapping[str, Callable[[ss.Study, Path], Errors]] = {
-    "platform": this_platform,
     "ray_guide": ray_guide,
     "bare": bare,
     "optuna": optuna,

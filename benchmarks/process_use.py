@@ -36,7 +36,8 @@ class Use:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str]) -> Use:
-    """Run a command to its end. If that is interrupted, by Ctrl-C say, the command ends as well.
+    """Run a command to its end; what it prints is not shown, but for errors. If that is interrupted, by Ctrl-C say, the command
+    ends as well.
 
     Raises:
         subprocess.CalledProcessError: If the command fails.
@@ -44,7 +45,9 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> Use:
     mark = f"BENCHMARK_{time.time_ns()}"
     watch, before, began = Watch(mark), _waited_for_s(), time.monotonic()
     # A session of its own: at Ctrl-C it is interrupted once, by us.
-    process = subprocess.Popen(command, env={**environment, mark: "1"}, start_new_session=True)
+    process = subprocess.Popen(
+        command, env={**environment, mark: "1"}, start_new_session=True, stdout=subprocess.DEVNULL
+    )
     try:
         while not _ends_within(process, LOOK_EVERY_S):
             watch.look()
