@@ -58,12 +58,11 @@ def run(way: str, draws: int, settings: Sequence[str], folder: Path) -> Found:
     file, out = folder / f"{way}.yaml", folder / f"{way}.json"
     file.write_text(yaml.safe_dump(study.to_config(), sort_keys=False))
     command = [sys.executable, str(Path(__file__).with_name("overhead_ways.py")), way, str(file), str(out)]
-    own = {name: value for name, value in os.environ.items() if name not in OF_THE_USER}
     home = Path(tempfile.mkdtemp(dir=folder))
     if way == PLATFORM:
         # As users run it: Ray, packs, MLflow, report.
         command = [sys.executable, "-m", "stablesweep", "run", str(file), "--home", str(home)]
-    use = measure(command, {**own, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"})
+    use = measure(command, {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"})
     errors = _errors(study.name, home) if way == PLATFORM else json.loads(out.read_text())
     return Found(way=way, trials=draws * ARMS, use=use, errors=errors)
 
@@ -119,6 +118,8 @@ def in_order(ways: Sequence[str], most: Mapping[str, int], trials: int) -> list[
 @click.option("--set", "settings", multiple=True, help="As of `stablesweep run`, for the platform alone.")
 def main(counts: Sequence[int], ways: Sequence[str], most: Sequence[tuple[str, int]], settings: Sequence[str]) -> None:
     """See the help."""
+    for name in OF_THE_USER:
+        os.environ.pop(name, None)
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine('torch', 'ray', 'mlflow', 'optuna')}; {cores()} cores used\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     reached: list[str] = []

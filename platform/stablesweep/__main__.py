@@ -27,8 +27,10 @@ def _leave(end: SystemExit) -> None:
     # As at any end; flushing comes last there as well.
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            # None where the process was started without it.
+            if stream is not None and not stream.closed:
+                stream.flush()
     except OSError:
         # Nobody reads any more: Python knows what to say of that.
         raise end from None

@@ -1,7 +1,10 @@
 """The process in which Ray Train asks for nodes, started before the first workers are: each group of them would wait for it."""
 
 import contextlib
+import logging
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 def start_coordinator(node: dict[str, float]) -> None:
@@ -12,9 +15,12 @@ def start_coordinator(node: dict[str, float]) -> None:
     """
     import ray
 
-    start: Any = ray.remote(num_cpus=0, resources=node, max_retries=0)(_start_coordinator)
-    # Nobody asks for its answer: where it fails, Ray Train starts the process as ever.
-    start.remote()
+    # Where this fails, Ray Train starts the process as ever. Nobody asks for the task's answer.
+    try:
+        start: Any = ray.remote(num_cpus=0, resources=node, max_retries=0)(_start_coordinator)
+        start.remote()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the study can be trained without
+        logger.info("Ray Train's coordinator was not started early: %s", error)
 
 
 def _start_coordinator() -> None:

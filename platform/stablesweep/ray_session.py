@@ -19,6 +19,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Else a worker without a GPU of its own would find CUDA_VISIBLE_DEVICES emptied, which Ray warns about.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Of tasks whose answers nobody asks for (stablesweep.coordinator); all others raise where they are asked for.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     # A worker's report waits for the controller's poll, which is every 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     # One process fewer for each pack; it watches for the preemption of cloud nodes, which retries cover as well.

@@ -1,14 +1,14 @@
 """After the training: the report and the summary, read back from MLflow as anybody else would."""
 
-import importlib
 import logging
 import math
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +25,12 @@ from stablesweep.home import Home
 from stablesweep.markdown import with_part
 from stablesweep.notes import MARKER, MAX_LENGTH, arm_note, study_note
 from stablesweep.outage import server_errors
+from stablesweep.report_libraries import import_libraries
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from plotly.graph_objects import Figure
-
-LIBRARIES = ("scipy.stats", "sklearn.ensemble", "plotly.graph_objects", "kaleido")
-"""What a report needs and nothing before it; seconds to import."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +43,6 @@ class Report:
     summary: StudySummary
     seconds: float
     """What making and logging it took."""
-
-
-def import_libraries() -> None:
-    """What :func:`make_report` would import on the way, for when there is nothing else to do, and before threads start."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
 
 
 def make_report(
@@ -119,12 +111,18 @@ def _pictures() -> Iterator[_Pictures]:
     # Imports of two threads can be in each other's way.
     import_libraries()
     figures: Future[Mapping[str, Figure]] = Future()
-    # The browser is started with a copy of the environment, which must not lose a name meanwhile: so no part of the block
-    # makes MLflow quiet by itself.
-    with quiet_mlflow(), tempfile.TemporaryDirectory() as files, ThreadPoolExecutor(max_workers=1) as pool:
-        drawn = pool.submit(_draw, figures, Path(files) / tags.FIGURES_FOLDER)
+    figures.set_running_or_notify_cancel()
+    with ExitStack() as around:
+        # The browser's library sets the filters of the whole process back to what they were when it started.
+        around.enter_context(warnings.catch_warnings())
+        # The browser is started with a copy of the environment, which must not lose a name meanwhile: so no part of the block
+        # makes MLflow quiet by itself.
+        around.enter_context(quiet_mlflow())
+        files = Path(around.enter_context(tempfile.TemporaryDirectory()))
+        pool = around.enter_context(ThreadPoolExecutor(max_workers=1))
         try:
-            yield _Pictures(files=Path(files), figures=figures, drawn=drawn)
+            drawn = pool.submit(_draw, figures, files / tags.FIGURES_FOLDER)
+            yield _Pictures(files=files, figures=figures, drawn=drawn)
         finally:
             if not figures.done():
                 figures.set_result({})

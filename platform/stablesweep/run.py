@@ -1,5 +1,6 @@
 """Running a study from its ledger to its report, or continuing it."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from stablesweep.progress_view import shown
 from stablesweep.publisher import Publisher
 from stablesweep.ray_session import Capacity
 from stablesweep.record import Record, record_errors
+from stablesweep.report_libraries import import_libraries
 from stablesweep.run_tags import RunTags
 from stablesweep.running_study import RunningStudy
 from stablesweep.stopping import stop_on_signal
@@ -232,14 +234,25 @@ def _started(ray: EarlySession, watch: Stopwatch) -> Iterator[None]:
     try:
         yield
         # Ray mostly waits for its processes, and the report comes next.
-        ray.begin_to_end()
-        with watch.time("importing for the report"):
-            from stablesweep.reporting import import_libraries
-
+        with watch.time("importing for the report"), _nothing_collected():
+            ray.begin_to_end()
             import_libraries()
     finally:
         with watch.time("Ray stop"):
             ray.end()
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """What there is to collect is collected before: references to Ray's objects, while Ray ends, would end this process."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _remove_checkpoints(storage: str, finished: set[str]) -> None:

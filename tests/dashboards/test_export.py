@@ -28,6 +28,7 @@ from dashboards.report.page import report_figures
 from dashboards.statistics.edf import empirical_distribution
 from dashboards.summary import summarize
 from dashboards.tracking.study import StudyRecord
+from tests.waiting import wait_until
 
 MakeRecord = Callable[..., StudyRecord]
 
@@ -86,10 +87,17 @@ def test_no_request_leaves_the_machine(chromium: str, tmp_path: Path, monkeypatc
         assert wanted not in text.lower()
 
 
-def test_the_browser_waits_for_figures_that_another_thread_makes(chromium: str, tmp_path: Path) -> None:
+def test_the_browser_waits_for_figures_that_another_thread_makes(
+    chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, wrapper = tmp_path / "started", tmp_path / "browser"
+    wrapper.write_text(f'#!/bin/sh\ntouch "{started}"\nexec "{chromium}" "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(wrapper))
     later: Future[Mapping[str, Figure]] = Future()
     with ThreadPoolExecutor(1) as pool:
         drawn = pool.submit(write_pictures, later, tmp_path, ("svg",))
+        wait_until(started.exists)
         later.set_result({"edf": edf_figure([empirical_distribution([1.0, 2.0], arm="a/sgd")])})
         assert drawn.result() == [tmp_path / "edf.svg"]
     assert "a/sgd (n 2" in (tmp_path / "edf.svg").read_text(encoding="utf-8")

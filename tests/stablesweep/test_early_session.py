@@ -97,11 +97,11 @@ def test_a_place_that_cannot_be_is_refused_before_ray_begins(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def run_python(script: str, **variables: str) -> list[str]:
+def run_python(script: str, *arguments: str, **variables: str) -> list[str]:
     """The lines that a script prints in a process without a Ray of its own; nothing of its session runs on."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     process = subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -156,6 +156,36 @@ with EarlySession() as early:
 @pytest.mark.cluster
 def test_two_in_a_row_of_which_the_first_is_left_before_it_has_started() -> None:
     assert run_python(TWO_IN_A_ROW) == ["left False", "waited 7", "ended False"]
+
+
+COORDINATOR = """
+import sys, time
+import ray
+import stablesweep.early_session
+from stablesweep.early_session import EarlySession
+if sys.argv[1:] == ["fails"]:
+    stablesweep.early_session.HEAD = {"node:of nobody": object()}
+with EarlySession() as early:
+    early.wait()
+    until = time.monotonic() + 60
+    found = []
+    while not found and time.monotonic() < until and sys.argv[1:] != ["fails"]:
+        found = [one["name"] for one in ray.util.list_named_actors(all_namespaces=True)]
+        time.sleep(0.1)
+    print(found, ray.get(ray.remote(num_cpus=0)(lambda: 7).remote()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_ray_trains_coordinator_is_there_before_anything_trains() -> None:
+    assert run_python(COORDINATOR) == ["['AutoscalingCoordinator'] 7"]
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_coordinator_that_cannot_be_started_leaves_ray_as_it_is() -> None:
+    assert run_python(COORDINATOR, "fails") == ["[] 7"]
 
 
 @pytest.mark.slow

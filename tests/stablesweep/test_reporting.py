@@ -1,6 +1,7 @@
 """Making the report: the page and the pictures come from the same values, side by side, and both get to MLflow."""
 
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,22 @@ def test_a_page_that_cannot_be_written_leaves_mlflow_as_it_was(
         make_report(finished, "done", tmp_path / "file" / "report.html")
     assert artifacts(finished) == before
     assert threading.active_count() == threads
+
+
+def test_an_error_while_the_browser_starts_ends_it_and_is_raised(
+    finished: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_PATH", chromium_program())
+    filters, threads = list(warnings.filters), threading.active_count()
+
+    def summarize(_: object) -> None:
+        raise ZeroDivisionError("no summary")
+
+    monkeypatch.setattr("stablesweep.reporting.summarize", summarize)
+    with pytest.raises(ZeroDivisionError, match="no summary"):
+        make_report(finished, "done")
+    assert threading.active_count() == threads
+    assert list(warnings.filters) == filters
 
 
 def test_the_page_is_that_of_the_study_and_every_picture_is_there(
