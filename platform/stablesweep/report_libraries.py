@@ -13,5 +13,5 @@ def import_libraries() -> None:
     for name in LIBRARIES:
         try:
             importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - a broken library may raise anything
+        except Exception:
             logger.debug("%s cannot be imported", name, exc_info=True)

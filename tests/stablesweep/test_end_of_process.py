@@ -1,5 +1,6 @@
 """The end of a command's process: its code, what it still writes, and what it does not take seconds for."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,9 @@ def test_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("import sys\nfrom stablesweep.__main__ import start\nsys.stdout.write('unread')\n" + RUN_NOTHING)
     shell = f"set -o pipefail; (sleep 0.2; {sys.executable} {script}) | true"
-    ended = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    # Else nothing is left to be written at the end.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(["bash", "-c", shell], env=buffered, capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
     assert "BrokenPipeError" in ended.stderr
     # Python's own code for it.
