@@ -127,7 +127,7 @@ def fused_parts(fused: FusedMembers, batch: TrainBatch) -> dict[str, Callable[[]
     values = stack.values({name: part.detach().requires_grad_() for name, part in stack.trained.stacked.items()})
     gradient = fused._gradient
     lrs = [member.lr(1) for member in fused.members]
-    coefficients = update.coefficients(lrs, 1).to(gradient.device, gradient.dtype)
+    coefficients = update.coefficients(lrs).to(gradient.device, gradient.dtype)
     parts = [own.detach().clone() for own in stack.trained.stacked.values()]
 
     def whole() -> None:
@@ -143,7 +143,7 @@ def fused_parts(fused: FusedMembers, batch: TrainBatch) -> dict[str, Callable[[]
             replace(batch, images=batch.images.clone())
         ),
         "gradients as a matrix": lambda: torch._foreach_copy_(fused._gradients, parts),
-        "coefficients of the update": lambda: update.coefficients(lrs, 1),
+        "coefficients of the update": lambda: update.coefficients(lrs),
         "update": lambda: update.step(gradient.clone(), coefficients),
         "whole: backward() and update()": whole,
     }

@@ -22,19 +22,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from begun_study import begun
 from hardware import machine
 from own_use import peak_mib
 from stores import STORES, Store, store
 
 import stablesweep as ss
 from dashboards.tracking.connection import quiet_mlflow
-from stablesweep.home import Home
-from stablesweep.ledger import Ledger
 from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
 from stablesweep.packs import TrialPack, make_packs
-from stablesweep.publisher import Publisher
-from stablesweep.record import Record
-from stablesweep.running_study import RunningStudy
 from stablesweep.study import Study
 
 ARMS = tuple(f"{model}/{optimizer}" for model in ("vit_c_micro", "vit_p_micro") for optimizer in ("adamw", "sgd"))
@@ -102,12 +98,8 @@ def _completed(key: str, error: float, epochs: int) -> TrialEnded:
 
 def record_study(into: Store, folder: Path, trials: int, epochs: int) -> Cost:
     """Record a whole study in a store; the rest of it goes to the folder."""
-    study, place = made_up_study(trials, epochs), Home.at(folder).study(f"recorded-{trials}")
-    ledger, record = Ledger.opened(place.ledger, study), Record(place.record)
-    publisher = Publisher(into.uri, into.artifacts, study, ledger.trials)
-    publisher.connect(record)
-    publisher.begin([place.ledger], training=True)
-    state = RunningStudy(study, place, ledger, record, publisher, print)
+    study = begun(made_up_study(trials, epochs), folder, into.uri, into.artifacts)
+    ledger, record, publisher = study.ledger, study.record, study.publisher
     packs = make_packs(ledger.trials, MEMBERS)
     due = {epochs * part // ROUNDS for part in range(1, ROUNDS + 1)}
     began, cpu, record_s = time.perf_counter(), time.process_time(), 0.0
@@ -116,7 +108,7 @@ def record_study(into: Store, folder: Path, trials: int, epochs: int) -> Cost:
             for epoch in range(epochs + 1):
                 messages, at = told(packs[start : start + AT_ONCE], epoch, epochs), time.perf_counter()
                 record.apply(messages)
-                state.take(messages)
+                study.state.take(messages)
                 record_s += time.perf_counter() - at
                 if epoch in due:
                     publisher.publish(record)

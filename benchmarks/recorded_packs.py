@@ -15,14 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from begun_study import begun
 from hardware import cores
 from own_use import peak_mib
 
 import stablesweep as ss
 from stablesweep.early_session import EarlySession
-from stablesweep.home import Home
 from stablesweep.jobs import JobSource
-from stablesweep.ledger import Ledger
 from stablesweep.publisher import Publisher
 from stablesweep.record import Record
 from stablesweep.running_study import RunningStudy
@@ -90,17 +89,12 @@ def run_packs(packs: int) -> PackCost:
     study = empty_study(packs)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        place = Home.at(folder).study(study.name)
-        ledger, record = Ledger.opened(place.ledger, study), Record(place.record)
-        publisher = Publisher(f"sqlite:///{folder}/mlflow.db", folder / "artifacts", study, ledger.trials)
-        publisher.connect(record)
-        publisher.begin([place.ledger], training=True)
-        state = RunningStudy(study, place, ledger, record, publisher, print)
+        own = begun(study, folder)
         with EarlySession() as ray:
             ray.wait()
-            cost = _driven(study, state, record, publisher, folder)
-        missing = sum(one.status != "completed" for one in record.trials())
-        publisher.end(finished=not missing, timing=None)
+            cost = _driven(study, own.state, own.record, own.publisher, folder)
+        missing = sum(one.status != "completed" for one in own.record.trials())
+        own.publisher.end(finished=not missing, timing=None)
     if missing:
         raise RuntimeError(f"{missing} of {packs * MEMBERS} trials have no result.")
     return cost

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from begun_study import begun
 from hardware import cores
 from rich.console import Console
 from train_alone import require_results
@@ -24,16 +25,14 @@ from train_alone import require_results
 from stablesweep.home import Home
 from stablesweep.ledger import Ledger
 from stablesweep.mailbox import Mailbox
-from stablesweep.messages import EpochDone, Message, TrialEnded, TrialStarted
+from stablesweep.messages import Message, TrialStarted
+from stablesweep.pack_messages import epoch_done, trial_ended
 from stablesweep.packs import TrialPack, make_packs
 from stablesweep.progress_view import shown
-from stablesweep.publisher import Publisher
-from stablesweep.record import Record
 from stablesweep.recorder import Recorder, publish_all
-from stablesweep.running_study import RunningStudy
 from stablesweep.study import Study
 from stablesweep.study_file import load_study
-from trainables import LockstepPack, Member, MemberResult, load_dataset
+from trainables import LockstepPack, Member, load_dataset
 
 START_WITHIN_S = 600
 """So long training processes may take until they begin; one that has died never does."""
@@ -94,35 +93,13 @@ def train(study: Study, pack: TrialPack, messages: Any, results: Any, ready: Bar
 
 def _told(lockstep: LockstepPack, ended: set[str]) -> list[Message]:
     """Train an epoch; what a worker says of it."""
-    told: list[Message] = [
-        EpochDone(
-            key=epoch.key,
-            epoch=epoch.epoch,
-            train_loss=epoch.train_loss,
-            error=epoch.error,
-            lr=epoch.lr,
-            seconds=epoch.seconds,
-        )
-        for epoch in lockstep.run_epoch()
-    ]
+    told: list[Message] = [epoch_done(epoch) for epoch in lockstep.run_epoch()]
     for result in lockstep.results():
-        if result.status != "running" and result.key not in ended:
-            ended.add(result.key)
-            told.append(_end(result, lockstep.way))
+        if result.key not in ended:
+            ends = trial_ended(result, lockstep)
+            ended.update(end.key for end in ends)
+            told.extend(ends)
     return told
-
-
-def _end(result: MemberResult, way: str) -> TrialEnded:
-    return TrialEnded(
-        key=result.key,
-        status=result.status,
-        error=result.error,
-        best_error=result.best_error,
-        epochs_done=result.epochs_done,
-        seconds=result.seconds,
-        reason=result.reason,
-        trained_in=way,
-    )
 
 
 def _train_on_each_core(study: Study, packs: list[TrialPack], start: Callable[[Pipe], None]) -> list[Trained]:
@@ -157,29 +134,24 @@ def without_recording(study: Study, packs: list[TrialPack]) -> list[Trained]:
 
 def with_recording(study: Study, packs: list[TrialPack], folder: Path) -> tuple[list[Trained], float, float]:
     """Train and record; what the processes took, and the recorder's CPU seconds while they trained and after."""
-    place = Home.at(folder).study(study.name)
-    ledger, record = Ledger.opened(place.ledger, study), Record(place.record)
-    publisher = Publisher(f"sqlite:///{folder}/mlflow.db", folder / "artifacts", study, ledger.trials)
-    publisher.connect(record)
-    publisher.begin([place.ledger], training=True)
-    state = RunningStudy(study, place, ledger, record, publisher, print)
+    own = begun(study, folder)
     recorders: list[Recorder] = []
     cpu = [0.0]
 
     def start(pipe: Pipe) -> None:
         cpu[0] = time.process_time()
         stop = threading.Event()
-        recorders.append(Recorder(place.record, publisher, cast(Mailbox, pipe), stop, state.take))
+        recorders.append(Recorder(own.place.record, own.publisher, cast(Mailbox, pipe), stop, own.state.take))
         recorders[0].start()
 
-    with Path(os.devnull).open("w") as nowhere, shown(study.name, state.progress, Console(file=nowhere)):
+    with Path(os.devnull).open("w") as nowhere, shown(study.name, own.state.progress, Console(file=nowhere)):
         trained = _train_on_each_core(study, packs, start)
         during = time.process_time() - cpu[0]
         recorders[0].finish()
-    problem = publish_all(publisher, record)
+    problem = publish_all(own.publisher, own.record)
     if problem is not None:
         raise RuntimeError(f"MLflow did not take in everything: {problem}")
-    publisher.end(finished=True, timing=None)
+    own.publisher.end(finished=True, timing=None)
     return trained, during, time.process_time() - cpu[0] - during
 
 

@@ -30,7 +30,15 @@ def median(values: Floats) -> float:
 def reached_by_half(errors: Floats) -> float:
     """The lowest of the errors that at least half of them do not exceed; ``inf`` where that is a diverged draw, ``nan`` of nothing.
 
-    The median of an EDF (Hyndman and Fan 1996, type 1): an error that some draw had, so that the tables of a report agree.
+    The median of an EDF: an error that some draw had, so that the tables of a report agree.
+
+    Args:
+        errors: Percent, shape (n,); diverged ones ``inf``, none ``nan``.
+
+    Returns:
+        Percent.
+
+    Source: Hyndman and Fan 1996, type 1.
     """
     place = (len(errors) - 1) // 2
     return float(np.partition(errors, place)[place]) if len(errors) else math.nan

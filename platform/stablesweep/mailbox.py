@@ -20,9 +20,8 @@ class _Assignments:
     """The packs that the workers of one Train run got, in order."""
 
     def __init__(self) -> None:
-        self.packs: list[str] = []
         self.ends: dict[str, asyncio.Event] = {}
-        """By pack."""
+        """By pack, in the order in which they came."""
         self.dismissed = False
         self.more = asyncio.Event()
 
@@ -80,21 +79,20 @@ class _Mailbox:
             return True
         if not own.dismissed:
             own.ends[pack] = asyncio.Event()
-            own.packs.append(pack)
             own.more.set()
         return not own.dismissed
 
     async def next_job(self, crew: str, number: int, within_s: float) -> PackJob | None:
         """The crew's pack of this number, from 0, as soon as there is one; None, for good, if there is none within some seconds."""
         own = self._crews[crew]
-        while not (own.dismissed or self._closing) and len(own.packs) <= number:
+        while not (own.dismissed or self._closing) and len(own.ends) <= number:
             own.more.clear()
             try:
                 await asyncio.wait_for(own.more.wait(), within_s)
             except TimeoutError:
                 break
-        own.dismissed = own.dismissed or len(own.packs) <= number
-        return None if own.dismissed else self._jobs.get(own.packs[number])
+        own.dismissed = own.dismissed or len(own.ends) <= number
+        return None if own.dismissed else self._jobs.get(list(own.ends)[number])
 
     def close(self) -> None:
         """Let every crew leave when it has done with the packs that it has."""

@@ -16,14 +16,14 @@ from stablesweep.checkpoints import CheckpointStore, in_storage, shown
 from stablesweep.errors import StablesweepError
 from stablesweep.imports import install_modules
 from stablesweep.job import PackJob
-from stablesweep.messages import EpochDone, Message, PackTimed, Remark, SampleSkipped, TrialEnded, TrialStarted
+from stablesweep.messages import Message, PackTimed, Remark, SampleSkipped, TrialEnded, TrialStarted
 from stablesweep.outbox import ANSWER_WITHIN_S, MailboxGone, Outbox
+from stablesweep.pack_messages import epoch_done, trial_ended
 from stablesweep.pack_start import AnyPack, build, device, restored
 from stablesweep.process_state import left_as_found
 from trainables import (
     Dataset,
     LockstepPack,
-    MemberEpoch,
     MemberFailedAlone,
     MemberResult,
     Ranks,
@@ -153,8 +153,8 @@ def _first_messages(job: PackJob, pack: AnyPack) -> list[Message]:
     """All that a restored pack knows: messages that a dead driver lost come again, and change nothing otherwise."""
     messages = _starts(job)
     for result in pack.results():
-        messages.extend(_epoch_message(job, epoch) for epoch in result.history)
-        messages.extend(_end_messages(result, pack))
+        messages.extend(epoch_done(epoch, custom=job.trainable is not None) for epoch in result.history)
+        messages.extend(trial_ended(result, pack))
     return messages
 
 
@@ -168,9 +168,9 @@ def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
         epochs = pack.run_epoch(clock.pause)
         if epochs and not pack.finished:
             _prune(job, pack)
-        messages: list[Message] = [_epoch_message(job, epoch) for epoch in epochs]
+        messages: list[Message] = [epoch_done(epoch, custom=job.trainable is not None) for epoch in epochs]
         for result in pack.results():
-            messages.extend(_end_messages(result, pack) if result.key in live else [])
+            messages.extend(trial_ended(result, pack) if result.key in live else [])
         training, evaluation = pack.train_seconds - before[0], pack.eval_seconds - before[1]
         messages.extend(SampleSkipped(problem=problem) for problem in sorted(pack.take_problems()))
         messages.append(PackTimed(pack=job.name, training=training, evaluation=evaluation, checkpoints=checkpoints))
@@ -236,38 +236,6 @@ class _Clock:
     def saved(self) -> None:
         """Note a checkpoint."""
         self._saved_at = time.monotonic()
-
-
-def _epoch_message(job: PackJob, epoch: MemberEpoch) -> EpochDone:
-    more = dict(epoch.more)
-    if job.trainable is not None and math.isfinite(epoch.eval_loss):
-        more["eval_loss"] = epoch.eval_loss
-    return EpochDone(
-        key=epoch.key,
-        epoch=epoch.epoch,
-        train_loss=epoch.train_loss,
-        error=epoch.error,
-        lr=epoch.lr,
-        seconds=epoch.seconds,
-        more=more,
-    )
-
-
-def _end_messages(result: MemberResult, pack: AnyPack) -> list[Message]:
-    if result.status == "running":
-        return []
-    return [
-        TrialEnded(
-            key=result.key,
-            status=result.status,
-            error=result.error,
-            best_error=result.best_error,
-            epochs_done=result.epochs_done,
-            seconds=result.seconds,
-            reason=result.reason,
-            trained_in=pack.way if isinstance(pack, LockstepPack) else None,
-        )
-    ]
 
 
 def _save(job: PackJob, pack: AnyPack, ranks: Ranks, outbox: Outbox) -> float:

@@ -55,7 +55,7 @@ class Workers:
 
     def is_alive(self) -> bool:
         """Whether they are there; looking at them is what makes them work."""
-        for pack in self._mailbox.box._crews[self.crew].packs[len(self.trained) :]:
+        for pack in list(self._mailbox.box._crews[self.crew].ends)[len(self.trained) :]:
             if self._alive:
                 self.trained.append(pack)
                 self._alive = pack not in self.deadly and self._has_not_trained(pack)

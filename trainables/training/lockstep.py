@@ -115,7 +115,7 @@ class LockstepPack:
         self._problems: set[str] = set()
         self._interrupted = False
         self.note: str | None = None
-        """Why the members are trained in a loop although more was asked for, half a sentence."""
+        """Why the members are trained in a loop after all, half a sentence; None where nothing else was tried."""
 
     @property
     def way(self) -> PackWay:

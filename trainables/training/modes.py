@@ -24,6 +24,12 @@ def create_pack(
         mode: The mode.
         device: Where to train, as torch names it.
         asked: Keyword arguments of :class:`LockstepPack`.
+
+    Returns:
+        A :class:`LockstepPack`; of its kind :class:`FusedPack` where fused steps are tried.
+
+    Raises:
+        UnknownName, ValueError: As :class:`LockstepPack`.
     """
     if mode == "fused":
         return FusedPack(members, device=device, **asked)
@@ -33,5 +39,5 @@ def create_pack(
 
 
 def _measures(device: str) -> bool:
-    # Elsewhere nothing waits for the device, so that its times would say nothing.
+    # Not on other devices that compute beside the program: nothing would wait for them, and the times would say nothing.
     return torch.device(device).type == "cuda"

@@ -6,10 +6,12 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from trainables.training.fused.vmapped import Vmapped, front
+
 _sdpa = functional.scaled_dot_product_attention
 
 
-class _FoldedAttention(torch.autograd.Function):
+class _FoldedAttention(Vmapped):
     """Scaled dot-product attention with a rule of its own for ``torch.vmap``, which has none on every device."""
 
     @staticmethod
@@ -17,10 +19,6 @@ class _FoldedAttention(torch.autograd.Function):
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, causal: bool, scale: float | None
     ) -> torch.Tensor:
         return _sdpa(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing: the gradient is that of what :meth:`vmap` calls."""
 
     @staticmethod
     def vmap(
@@ -35,18 +33,14 @@ class _FoldedAttention(torch.autograd.Function):
     ) -> tuple[torch.Tensor, int]:
         """The same for (M, B, heads, N, d): as for M * B images of one model."""
         models = info.batch_size
-        q, k, v = (_front(tensor, dim, models) for tensor, dim in zip((q, k, v), in_dims[:3], strict=True))
+        q, k, v = (front(tensor, dim, models) for tensor, dim in zip((q, k, v), in_dims[:3], strict=True))
         batch = q.shape[1]
         if mask is not None:
-            mask = _front(mask, in_dims[3], models)
+            mask = front(mask, in_dims[3], models)
             mask = mask.reshape(models, *[1] * (q.ndim - mask.ndim), *mask.shape[1:])
             mask = mask.expand(models, batch, *mask.shape[2:]).flatten(0, 1)
         out = _sdpa(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=mask, is_causal=causal, scale=scale)
         return out.view(models, batch, *out.shape[1:]), 0
-
-
-def _front(tensor: torch.Tensor, dim: int | None, models: int) -> torch.Tensor:
-    return tensor.movedim(dim, 0) if dim is not None else tensor.expand(models, *tensor.shape)
 
 
 class FoldedAttention(TorchFunctionMode):

@@ -6,8 +6,10 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from trainables.training.fused.vmapped import Vmapped, front
 
-class _FoldedBatchNorm(torch.autograd.Function):
+
+class _FoldedBatchNorm(Vmapped):
     """Batch norm with a rule of its own for ``torch.vmap``, whose own applies gains and biases in passes of their own."""
 
     @staticmethod
@@ -22,10 +24,6 @@ class _FoldedBatchNorm(torch.autograd.Function):
         eps: float,
     ) -> torch.Tensor:
         return functional.batch_norm(images, mean, var, weight, bias, training, momentum, eps)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing: the gradient is that of what :meth:`vmap` calls."""
 
     @staticmethod
     def vmap(
@@ -59,7 +57,7 @@ class _FoldedBatchNorm(torch.autograd.Function):
         return out.view(len(out), models, -1, *out.shape[2:]), 1
 
 
-class _FoldedLinear(torch.autograd.Function):
+class _FoldedLinear(Vmapped):
     """A linear layer with a rule of its own for ``torch.vmap``.
 
     torch's own adds the biases in an operation of its own, in float32 under bfloat16 autocast, so that all that follows is
@@ -71,10 +69,6 @@ class _FoldedLinear(torch.autograd.Function):
         return functional.linear(inputs, weight, bias)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing: the gradient is that of what :meth:`vmap` calls."""
-
-    @staticmethod
     def vmap(
         info: Any,
         in_dims: tuple[int | None, ...],
@@ -84,17 +78,13 @@ class _FoldedLinear(torch.autograd.Function):
     ) -> tuple[torch.Tensor, int]:
         """The same for (M, ..., features): a batched matrix product."""
         models = info.batch_size
-        inputs, weight = (_front(own, dim, models) for own, dim in zip((inputs, weight), in_dims[:2], strict=True))
+        inputs, weight = (front(own, dim, models) for own, dim in zip((inputs, weight), in_dims[:2], strict=True))
         rows, columns = inputs.flatten(1, -2), weight.transpose(1, 2)
         if bias is None:
             out = torch.bmm(rows, columns)
         else:
-            out = torch.baddbmm(_front(bias, in_dims[2], models).unsqueeze(1), rows, columns)
+            out = torch.baddbmm(front(bias, in_dims[2], models).unsqueeze(1), rows, columns)
         return out.view(models, *inputs.shape[1:-1], -1), 0
-
-
-def _front(tensor: torch.Tensor, dim: int | None, models: int) -> torch.Tensor:
-    return tensor.movedim(dim, 0) if dim is not None else tensor.expand(models, *tensor.shape)
 
 
 def _repeated(tensor: torch.Tensor, dim: int, models: int) -> torch.Tensor:

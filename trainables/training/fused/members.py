@@ -92,7 +92,7 @@ class FusedMembers:
         if self._clip is not None:
             _clip(self._gradient, self._clip)
         lrs = [member.lr(step) for member in self.members]
-        coefficients = self._update.coefficients(lrs, self._update.done)
+        coefficients = self._update.coefficients(lrs)
         matrix = self._stack.trained.matrix
         self._update.step(self._gradient, coefficients.to(matrix.device, matrix.dtype, non_blocking=True))
         self._update.done += 1

@@ -45,7 +45,6 @@ class FusedPack(LockstepPack):
         self._compared = False
         self._measure = measure
         self._choice = Choice(["loop", "fused"] if measure else ["fused"], self._synchronise)
-        self.note: str | None = None
         if self._ranks.world > 1:
             self.note = "a pack of several workers is trained in a loop"
 

@@ -40,12 +40,11 @@ class StackedUpdate:
         """Steps that every model has done."""
         self._buffers = {name: self._stacked(name) for name in self.BUFFERS}
 
-    def coefficients(self, lrs: Sequence[float], done: int) -> torch.Tensor:
-        """What changes from step to step, float64 on the CPU, shape (K, M).
+    def coefficients(self, lrs: Sequence[float]) -> torch.Tensor:
+        """What changes from step to step, for the step after ``done``: float64 on the CPU, shape (K, M).
 
         Args:
             lrs: Learning rate of each model.
-            done: Steps done before this one.
         """
         raise NotImplementedError
 
@@ -106,13 +105,13 @@ class StackedAdamW(StackedUpdate):
             # 0 / 0 in the columns between two tensors.
             raise CannotFuse("adamw with an eps of 0 has no fused form")
 
-    def coefficients(self, lrs: Sequence[float], done: int) -> torch.Tensor:
+    def coefficients(self, lrs: Sequence[float]) -> torch.Tensor:
         """Rows: what is left of a decayed parameter, step size, inverse root of the second bias correction."""
         columns = [
             (
                 1.0 - lr * float(one["weight_decay"]),
-                lr / (1.0 - first ** (done + 1)),
-                (1.0 - second ** (done + 1)) ** -0.5,
+                lr / (1.0 - first ** (self.done + 1)),
+                (1.0 - second ** (self.done + 1)) ** -0.5,
             )
             for lr, one, (first, second) in zip(lrs, self._options, self._betas, strict=True)
         ]
@@ -131,7 +130,7 @@ class StackedAdamW(StackedUpdate):
 
 
 class StackedSGD(StackedUpdate):
-    """SGD with momentum, Nesterov's or not, in the form of ``torch.optim.SGD``."""
+    """SGD with momentum, Nesterov's or not, as ``torch.optim.SGD`` has it: Sutskever et al. 2013, in that library's form."""
 
     BUFFERS = ("momentum_buffer",)
 
@@ -144,7 +143,7 @@ class StackedSGD(StackedUpdate):
         self._own = self._column(nesterov)
         self._of_buffer = self._column([float(one["momentum"]) if one["nesterov"] else 1.0 for one in self._options])
 
-    def coefficients(self, lrs: Sequence[float], done: int) -> torch.Tensor:
+    def coefficients(self, lrs: Sequence[float]) -> torch.Tensor:
         """One row: the learning rates."""
         return torch.tensor([list(lrs)], dtype=torch.float64)
 

@@ -57,7 +57,7 @@ def test_steps_are_torchs(name: str, data: st.DataObject, models: int, before: i
     for step in range(before, before + steps):
         torch_steps(alone, of_alone, step)
         gradient = Flat({key: [gradients(model, step)[at] for model in range(models)] for at, key in enumerate(SHAPES)})
-        update.step(gradient.matrix, update.coefficients([one["lr"] for one in values], update.done))
+        update.step(gradient.matrix, update.coefficients([one["lr"] for one in values]))
         update.done += 1
     update.write_steps()
     for model, own in enumerate(alone):
