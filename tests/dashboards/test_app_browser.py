@@ -143,6 +143,25 @@ def test_a_box_marks_its_trials_and_the_url_brings_them_back(
     again.close()
 
 
+def test_a_page_made_anew_under_a_pressed_pointer_ends_the_box_without_a_complaint(shelf: Serving, page: Page) -> None:
+    page.goto(f"{shelf.url}?study=quickstart")
+    page.locator("h2", has_text="Errors of each arm").wait_for()
+    page.mouse.move(*place_of(page, 0, 0.08, 64.0))
+    pressed = page.locator("#scatter .js-plotly-plot").element_handle()
+    page.mouse.down()
+    page.evaluate(
+        "history.pushState({}, '', '?study=quickstart&view=trials');"
+        "dispatchEvent(new CustomEvent('_dashprivate_pushstate'))"
+    )
+    until(page, lambda: pressed.evaluate("graph => graph._fullLayout === undefined"), "the graph is gone")
+    page.mouse.move(600, 400, steps=3)
+    page.mouse.up()
+    open_view(page, "Stability")
+    page.locator("h2", has_text=HEADINGS["stability"]).wait_for()
+    draw_box(page, lambda: (place_of(page, 0, 0.08, 64.0), place_of(page, 0, 2.5, 12.0)))
+    assert query(page)["brush"] == ["lr"]
+
+
 def test_a_click_on_a_dot_opens_the_trial_and_links_to_mlflow(
     shelf: Serving, page: Page, make_record: MakeRecord
 ) -> None:
