@@ -74,8 +74,14 @@ assert torch.get_default_dtype() == torch.float32
     subprocess.run([sys.executable, "-c", around], check=True)
 
 
-def test_a_worker_without_a_gpu_does_not_begin_to_use_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with left_as_found():
-        pass
-    assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+def test_a_worker_without_a_gpu_does_not_begin_to_use_one() -> None:
+    """In a process of its own: another test may have begun to use a GPU in this one."""
+    around = """
+import torch
+from stablesweep.process_state import left_as_found
+torch.cuda.is_available = lambda: True
+with left_as_found():
+    pass
+assert not torch.cuda.is_initialized()
+"""
+    subprocess.run([sys.executable, "-c", around], check=True)

@@ -1,5 +1,7 @@
 """A fused pack may be stopped, continued, pruned, and continued by a pack of the other kind."""
 
+import math
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -132,6 +134,14 @@ def test_a_member_that_has_blown_up_is_compared_as_any_other(
     assert [result.status for result in pack.results()] == ["running", "diverged", "running"]
 
 
+def _a_second_of(now: list[float], method: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*given: Any, **named: Any) -> Any:
+        now[0] += 1.0
+        return method(*given, **named)
+
+    return timed
+
+
 def test_the_times_of_the_members_sum_to_the_packs(
     small_data: ImageData, member: MakeMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,8 +154,14 @@ def test_the_times_of_the_members_sum_to_the_packs(
         build(self)
 
     monkeypatch.setattr(MemberTraining, "build", slowly)
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    for name in ("backward", "evaluate"):
+        monkeypatch.setattr(FusedMembers, name, _a_second_of(now, getattr(FusedMembers, name)))
     pack = make(FusedPack, [member(at, lr=0.002) for at in range(3)], small_data)
     numbers(pack)
     seconds = [result.seconds for result in pack.results()]
     assert sum(seconds) == pytest.approx(pack.train_seconds + pack.eval_seconds)
-    assert seconds == pytest.approx([sum(seconds) / 3] * 3, rel=0.25)
+    assert seconds == pytest.approx([sum(seconds) / 3] * 3, rel=0.01)
+    steps = math.ceil(small_data.num_train / 32)
+    assert sum(seconds) == pytest.approx(3 * (steps + 1))
