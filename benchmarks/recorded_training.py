@@ -93,7 +93,7 @@ def train(study: Study, pack: TrialPack, messages: Any, results: Any, ready: Bar
 
 def _told(lockstep: LockstepPack, ended: set[str]) -> list[Message]:
     """Train an epoch; what a worker says of it."""
-    told: list[Message] = [epoch_done(epoch) for epoch in lockstep.run_epoch()]
+    told: list[Message] = [epoch_done(epoch, lockstep) for epoch in lockstep.run_epoch()]
     for result in lockstep.results():
         if result.key not in ended:
             ends = trial_ended(result, lockstep)

@@ -3,18 +3,15 @@
 import math
 
 from stablesweep.messages import EpochDone, TrialEnded
+from stablesweep.pack_start import AnyPack
 from trainables import CustomPack, LockstepPack, MemberEpoch, MemberResult
 
 
-def epoch_done(epoch: MemberEpoch, *, custom: bool = False) -> EpochDone:
-    """An epoch of one trial: loss in nats, error in percent, seconds.
-
-    Args:
-        epoch: What was trained.
-        custom: Whether by a user's own trainable: a loss on the evaluation split, if it has one, is then one of its own metrics.
-    """
+def epoch_done(epoch: MemberEpoch, pack: AnyPack) -> EpochDone:
+    """An epoch of one trial of a pack: loss in nats, error in percent, seconds."""
     more = dict(epoch.more)
-    if custom and math.isfinite(epoch.eval_loss):
+    # Of a user's own trainable a loss on the evaluation split is one of its own metrics.
+    if isinstance(pack, CustomPack) and math.isfinite(epoch.eval_loss):
         more["eval_loss"] = epoch.eval_loss
     return EpochDone(
         key=epoch.key,
@@ -27,7 +24,7 @@ def epoch_done(epoch: MemberEpoch, *, custom: bool = False) -> EpochDone:
     )
 
 
-def trial_ended(result: MemberResult, pack: LockstepPack | CustomPack) -> list[TrialEnded]:
+def trial_ended(result: MemberResult, pack: AnyPack) -> list[TrialEnded]:
     """The end of one trial of a pack; nothing if it still trains."""
     if result.status == "running":
         return []

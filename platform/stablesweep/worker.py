@@ -153,7 +153,7 @@ def _first_messages(job: PackJob, pack: AnyPack) -> list[Message]:
     """All that a restored pack knows: messages that a dead driver lost come again, and change nothing otherwise."""
     messages = _starts(job)
     for result in pack.results():
-        messages.extend(epoch_done(epoch, custom=job.trainable is not None) for epoch in result.history)
+        messages.extend(epoch_done(epoch, pack) for epoch in result.history)
         messages.extend(trial_ended(result, pack))
     return messages
 
@@ -168,7 +168,7 @@ def _train(job: PackJob, pack: AnyPack, outbox: Outbox, ranks: Ranks) -> None:
         epochs = pack.run_epoch(clock.pause)
         if epochs and not pack.finished:
             _prune(job, pack)
-        messages: list[Message] = [epoch_done(epoch, custom=job.trainable is not None) for epoch in epochs]
+        messages: list[Message] = [epoch_done(epoch, pack) for epoch in epochs]
         for result in pack.results():
             messages.extend(trial_ended(result, pack) if result.key in live else [])
         training, evaluation = pack.train_seconds - before[0], pack.eval_seconds - before[1]

@@ -40,18 +40,16 @@
 
   // While a box is being drawn no new look is begun: its answer would take the graph away from under the pointer.
   const looking = (on) => window.dash_clientside.set_props && window.dash_clientside.set_props("interval", { disabled: !on });
-  // An answer that was already on its way still takes it away, and Plotly's box then fails at every move.
   let pressed = null;
   addEventListener("pointerdown", (event) => {
     pressed = event.target.closest && event.target.closest(".js-plotly-plot");
-    if (!pressed) return;
-    looking(false);
-    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => looking(true), { once: true });
+    if (pressed) looking(false);
   }, true);
+  for (const name of ["pointerup", "pointercancel"])
+    addEventListener(name, () => { if (pressed) looking(true); pressed = null; }, true);
+  // An answer that was already on its way still takes it away, and Plotly's box then fails at every move.
   for (const name of ["mousemove", "touchmove"])
     addEventListener(name, (event) => { if (pressed && !pressed._fullLayout) event.stopImmediatePropagation(); }, true);
-  for (const name of ["mouseup", "touchend", "pointercancel"])
-    addEventListener(name, () => { pressed = null; }, true);
 
   const SYMBOLS = {
     circle: (c, x, y, r) => { c.moveTo(x + r, y); c.arc(x, y, r, 0, 2 * Math.PI); },
